@@ -50,7 +50,7 @@ NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_pee
   tests/accounting/cell/test_replicas.py tests/accounting/writer/test_low_water.py tests/accounting/writer/test_residency.py \
   tests/accounting/cell/test_rolling_update.py tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py \
   tests/edge/call/test_kept_limits.py \
-  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_packs.py tests/registry/test_registry.py \
+  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_large_catalog.py tests/registry/test_packs.py tests/registry/test_registry.py \
   tests/accounting/writer/test_transfers.py tests/accounting/writer/test_handing_over.py tests/accounting/writer/test_refusals.py \
   tests/accounting/journal/test_actors.py tests/accounting/core/test_lines.py tests/accounting/core/test_agents.py \
   tests/edge/call/test_garbage.py tests/edge/http/test_json_bounds.py tests/edge/dialects/test_anthropic_streams.py \
@@ -145,8 +145,9 @@ generate: setup ## rewrite what is generated: protos/gen from the protos, the ch
 	$(BIN)/python -m charts.values
 	$(BIN)/python -m services.registry.reference
 	$(BIN)/python -m services.registry.models_page
+	$(BIN)/python -m infra.shelf
 
-GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/models.md
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/models.md docs/offerings.md
 
 verify: generate ## fail when what is committed is not what is generated
 	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \

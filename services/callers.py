@@ -49,6 +49,11 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     },
     "tokenline.authentication.v1.AuthenticationService": {
         "CreateMember": frozenset({EDGE}),
+        "ListMembers": frozenset({EDGE}),
+        "ListAccounts": frozenset({EDGE}),
+        "NameAccount": frozenset({EDGE}),
+        "CreateInvitation": frozenset({EDGE}),
+        "AcceptInvitation": frozenset({EDGE}),
         "CreateKey": frozenset({EDGE}),
         "MintKey": frozenset({EDGE}),
         "RevokeKey": frozenset({EDGE}),

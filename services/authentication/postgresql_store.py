@@ -6,13 +6,18 @@ from typing import Any, Final
 from services.authentication.store import (
     MINTED_LISTED,
     MINTED_MEMORY_US,
+    Invitation,
     Key,
     Member,
+    NamedAccount,
     Revocations,
     Suspension,
+    invited,
     minted,
     no_key,
     no_member,
+    refuse_external_id,
+    refuse_second_invitation,
     refuse_second_key,
     refuse_second_minting,
     same_member,
@@ -67,6 +72,20 @@ _MIGRATIONS: Final = (
     CREATE INDEX api_key_parent ON api_key (parent_key_id) WHERE parent_key_id <> '';
     CREATE INDEX api_key_end ON api_key (ends_us) WHERE ends_us > 0;
     """,
+    """
+    CREATE TABLE external_id (
+        account_id text PRIMARY KEY,
+        external_id text NOT NULL UNIQUE
+    );
+    CREATE TABLE invitation (
+        code_hash bytea PRIMARY KEY,
+        account_id text NOT NULL,
+        created_us bigint NOT NULL,
+        ends_us bigint NOT NULL,
+        idempotency_key text NOT NULL UNIQUE,
+        accepted_key text NOT NULL
+    );
+    """,
 )
 _CONNECTIONS_MAX: Final = 8
 _MEMBER: Final = "SELECT member_id, account_id, display_name, created_us, idempotency_key FROM member"
@@ -112,6 +131,14 @@ _REVOKE_FAMILY: Final = """
     FROM numbered WHERE api_key.key_id = numbered.key_id
     RETURNING api_key.revision
 """
+# Compared as bytes, because the database may have another order of texts than the one in which pages follow.
+_ACCOUNTS: Final = (
+    "SELECT member.account_id, coalesce(external_id.external_id, ''), min(created_us), count(*)"
+    " FROM member LEFT JOIN external_id ON external_id.account_id = member.account_id"
+    " WHERE member.account_id COLLATE \"C\" > $1 AND $2 IN ('', external_id.external_id)"
+    ' GROUP BY member.account_id, external_id.external_id ORDER BY member.account_id COLLATE "C" LIMIT $3'
+)
+_INVITATION: Final = "SELECT code_hash, account_id, created_us, ends_us, idempotency_key, accepted_key FROM invitation"
 # Minted keys forgotten with each new one, so that there are never more than are remembered.
 _FORGOTTEN_AT_ONCE: Final = 2
 _SUSPENSION: Final = "SELECT account_id, suspended_us, resumed_us, revision FROM suspension WHERE account_id = $1"
@@ -129,17 +156,7 @@ class PostgresqlStore:
         return cls(await Pool.open(dsn, "tokenline-authentication", "authentication", _MIGRATIONS, _CONNECTIONS_MAX, wait_s_max))
 
     async def add_member(self, member: Member) -> Member:
-        async def work(connection: Any) -> Member:
-            # The second of two at once waits here for the first one's commit, and finds its row.
-            await connection.execute(
-                "INSERT INTO member (member_id, account_id, display_name, created_us, idempotency_key) "
-                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (idempotency_key) DO NOTHING",
-                *member,
-            )
-            row = await connection.fetchrow(f"{_MEMBER} WHERE idempotency_key = $1", member.idempotency_key)
-            return same_member(Member(*row), member)
-
-        return await self._pool.transaction(work)
+        return await self._pool.transaction(lambda connection: _add_member(connection, member))
 
     async def add_key(self, key: Key) -> Key:
         async def work(connection: Any) -> Key:
@@ -198,10 +215,54 @@ class PostgresqlStore:
             rows = await connection.fetch(_LISTED, account_id, minted_max)
         return [Key(*row) for row in rows]
 
-    async def list_members(self, account_id: str) -> list[str]:
+    async def list_members(self, account_id: str) -> list[Member]:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(f"{_MEMBER} WHERE account_id = $1 ORDER BY created_us, number", account_id)
-        return [row["member_id"] for row in rows]
+        return [Member(*row) for row in rows]
+
+    async def list_accounts(self, after_account_id: str, external_id: str, most: int) -> list[NamedAccount]:
+        async with self._pool.connection() as connection:
+            return [NamedAccount(*row) for row in await connection.fetch(_ACCOUNTS, after_account_id, external_id, most)]
+
+    async def name_account(self, account_id: str, external_id: str) -> None:
+        async def work(connection: Any) -> None:
+            await _expect_member(connection, account_id)
+            # One at a time, or two at once could each take what the other one has not committed yet.
+            await connection.execute("LOCK TABLE external_id IN EXCLUSIVE MODE")
+            known = await connection.fetchval("SELECT account_id FROM external_id WHERE external_id = $1", external_id)
+            if known not in (None, account_id):
+                raise refuse_external_id(external_id, known)
+            await connection.execute(
+                "INSERT INTO external_id VALUES ($1, $2) ON CONFLICT (account_id) DO UPDATE SET external_id = $2",
+                account_id,
+                external_id,
+            )
+
+        await self._pool.transaction(work)
+
+    async def add_invitation(self, invitation: Invitation) -> None:
+        async def work(connection: Any) -> None:
+            await _expect_member(connection, invitation.account_id)
+            added = await connection.fetchval(
+                "INSERT INTO invitation VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (idempotency_key) DO NOTHING RETURNING 1",
+                *invitation,
+            )
+            if added is None:
+                raise refuse_second_invitation(invitation.idempotency_key)
+
+        await self._pool.transaction(work)
+
+    async def accept_invitation(self, code_hash: bytes, member: Member) -> Member:
+        async def work(connection: Any) -> Member:
+            # The second of two at once waits here for the first one's commit, and sees that the code was used.
+            row = await connection.fetchrow(f"{_INVITATION} WHERE code_hash = $1 FOR UPDATE", code_hash)
+            made = await _add_member(connection, invited(Invitation(*row) if row else None, member))
+            await connection.execute(
+                "UPDATE invitation SET accepted_key = $2 WHERE code_hash = $1", code_hash, member.idempotency_key
+            )
+            return made
+
+        return await self._pool.transaction(work)
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         async with self._pool.connection() as connection:
@@ -264,6 +325,17 @@ class PostgresqlStore:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+async def _add_member(connection: Any, member: Member) -> Member:
+    # The second of two at once waits here for the first one's commit, and finds its row.
+    await connection.execute(
+        "INSERT INTO member (member_id, account_id, display_name, created_us, idempotency_key) "
+        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (idempotency_key) DO NOTHING",
+        *member,
+    )
+    row = await connection.fetchrow(f"{_MEMBER} WHERE idempotency_key = $1", member.idempotency_key)
+    return same_member(Member(*row), member)
 
 
 async def _lineage(connection: Any, key_id: str) -> list[Key]:

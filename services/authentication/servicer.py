@@ -1,6 +1,7 @@
 """The gRPC face of authentication: proto to core, core to proto."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ import grpc
 
 from services.api_keys import SCOPES, new_key, parse_key
 from services.authentication.keys import hash_key
-from services.authentication.store import Key, Member, Revocations, Store, Suspension
+from services.authentication.store import Invitation, Key, Member, Revocations, Store, Suspension
 from services.runtime.clock import Clock, timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import derived_name, random_name
@@ -17,6 +18,9 @@ from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
 _NAME_LENGTH_MAX: Final = 200
+_PAGE_MAX: Final = 1_000
+# Told from API keys and from IDs at a glance.
+_CODE_PREFIX: Final = "inv-"
 _HEARTBEAT_S: Final = 0.2
 # 1.2 MB. Who begins to watch is told of all that were ever revoked.
 _NAMES_A_MESSAGE_MAX: Final = 50_000
@@ -52,14 +56,59 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
                 idempotency_key=idempotency_key,
             )
         )
-        return pb.CreateMemberResponse(
-            member=pb.Member(
-                member_id=member.member_id,
-                account_id=member.account_id,
-                display_name=member.display_name,
-                create_time=timestamp(member.created_us),
-            )
+        return pb.CreateMemberResponse(member=_member_message(member))
+
+    async def ListMembers(self, request: pb.ListMembersRequest, context: "_Context[Any, Any]") -> pb.ListMembersResponse:
+        members = await self._store.list_members(_name("account_id", request.account_id))
+        return pb.ListMembersResponse(members=map(_member_message, members))
+
+    async def ListAccounts(self, request: pb.ListAccountsRequest, context: "_Context[Any, Any]") -> pb.ListAccountsResponse:
+        if not 1 <= request.page_size <= _PAGE_MAX:
+            raise invalid(f"page_size must be 1 to {_PAGE_MAX}")
+        after = _name_or_empty("after_account_id", request.after_account_id)
+        external_id = _name_or_empty("external_id", request.external_id)
+        accounts = await self._store.list_accounts(after, external_id, request.page_size)
+        return pb.ListAccountsResponse(
+            accounts=[
+                pb.NamedAccount(
+                    account_id=account.account_id,
+                    external_id=account.external_id,
+                    create_time=timestamp(account.created_us),
+                    member_count=account.member_count,
+                )
+                for account in accounts
+            ]
         )
+
+    async def NameAccount(self, request: pb.NameAccountRequest, context: "_Context[Any, Any]") -> pb.NameAccountResponse:
+        await self._store.name_account(_name("account_id", request.account_id), _name("external_id", request.external_id))
+        return pb.NameAccountResponse()
+
+    async def CreateInvitation(
+        self, request: pb.CreateInvitationRequest, context: "_Context[Any, Any]"
+    ) -> pb.CreateInvitationResponse:
+        code = f"{_CODE_PREFIX}{secrets.token_hex(16)}"
+        now_us = self._clock.now_us()
+        ends_us = request.end_time.ToMicroseconds()
+        if ends_us <= now_us:
+            raise invalid("end_time must be in the future")
+        account_id, key = _name("account_id", request.account_id), _name("idempotency_key", request.idempotency_key)
+        await self._store.add_invitation(Invitation(hash_key(code, self._secret), account_id, now_us, ends_us, key))
+        return pb.CreateInvitationResponse(code=code)
+
+    async def AcceptInvitation(
+        self, request: pb.AcceptInvitationRequest, context: "_Context[Any, Any]"
+    ) -> pb.AcceptInvitationResponse:
+        idempotency_key = _name("idempotency_key", request.idempotency_key)
+        member = Member(
+            member_id=derived_name("mem", idempotency_key),
+            account_id="",
+            display_name=_name_or_empty("display_name", request.display_name),
+            created_us=self._clock.now_us(),
+            idempotency_key=idempotency_key,
+        )
+        code_hash = hash_key(_name("code", request.code), self._secret)
+        return pb.AcceptInvitationResponse(member=_member_message(await self._store.accept_invitation(code_hash, member)))
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: "_Context[Any, Any]") -> pb.CreateKeyResponse:
         issued = new_key(self._region)
@@ -134,8 +183,8 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
     async def ListKeys(self, request: pb.ListKeysRequest, context: "_Context[Any, Any]") -> pb.ListKeysResponse:
         account_id = _name("account_id", request.account_id)
         keys = await self._store.list_keys(account_id)
-        member_ids = await self._store.list_members(account_id)
-        return pb.ListKeysResponse(keys=[_key_message(key) for key in keys], member_ids=member_ids)
+        members = await self._store.list_members(account_id)
+        return pb.ListKeysResponse(keys=map(_key_message, keys), member_ids=[member.member_id for member in members])
 
     async def ResolveKey(self, request: pb.ResolveKeyRequest, context: "_Context[Any, Any]") -> pb.ResolveKeyResponse:
         parsed = parse_key(request.api_key)
@@ -229,6 +278,15 @@ def _name_or_empty(field: str, value: str) -> str:
     if len(value) > _NAME_LENGTH_MAX or not value.isprintable():
         raise invalid(f"{field} must be empty or have at most {_NAME_LENGTH_MAX} printable characters")
     return value
+
+
+def _member_message(member: Member) -> pb.Member:
+    return pb.Member(
+        member_id=member.member_id,
+        account_id=member.account_id,
+        display_name=member.display_name,
+        create_time=timestamp(member.created_us),
+    )
 
 
 def _key_message(key: Key) -> pb.Key:

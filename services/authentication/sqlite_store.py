@@ -7,13 +7,18 @@ from typing import Final
 from services.authentication.store import (
     MINTED_LISTED,
     MINTED_MEMORY_US,
+    Invitation,
     Key,
     Member,
+    NamedAccount,
     Revocations,
     Suspension,
+    invited,
     minted,
     no_key,
     no_member,
+    refuse_external_id,
+    refuse_second_invitation,
     refuse_second_key,
     refuse_second_minting,
     same_member,
@@ -60,6 +65,20 @@ _MIGRATIONS: Final = (
     CREATE INDEX api_key_parent ON api_key (parent_key_id) WHERE parent_key_id <> '';
     CREATE INDEX api_key_end ON api_key (ends_us) WHERE ends_us > 0
     """,
+    """
+    CREATE TABLE external_id (
+        account_id TEXT PRIMARY KEY,
+        external_id TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE invitation (
+        code_hash BLOB PRIMARY KEY,
+        account_id TEXT NOT NULL,
+        created_us INTEGER NOT NULL,
+        ends_us INTEGER NOT NULL,
+        idempotency_key TEXT NOT NULL UNIQUE,
+        accepted_key TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 _INSERT_KEY: Final = "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # A key and those above it.
@@ -80,6 +99,12 @@ _FAMILY: Final = """
     )
     SELECT key_id FROM below WHERE revision = 0 ORDER BY level, key_id
 """
+_ACCOUNTS: Final = (
+    "SELECT member.account_id, coalesce(external_id.external_id, ''), min(created_us), count(*)"
+    " FROM member LEFT JOIN external_id ON external_id.account_id = member.account_id"
+    " WHERE member.account_id > ? AND ? IN ('', external_id.external_id)"
+    " GROUP BY member.account_id, external_id.external_id ORDER BY member.account_id LIMIT ?"
+)
 # Minted keys forgotten with each new one, so that there are never more than are remembered.
 _FORGOTTEN_AT_ONCE: Final = 2
 # Keys and accounts are numbered in one sequence.
@@ -98,14 +123,7 @@ class SqliteStore:
         return cls(await Database.open(path, _MIGRATIONS))
 
     async def add_member(self, member: Member) -> Member:
-        def work(connection: sqlite3.Connection) -> Member:
-            known = connection.execute("SELECT * FROM member WHERE idempotency_key = ?", (member.idempotency_key,)).fetchone()
-            if known is not None:
-                return same_member(Member(*known), member)
-            connection.execute("INSERT INTO member VALUES (?, ?, ?, ?, ?)", member)
-            return member
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: _add_member(connection, member))
 
     async def add_key(self, key: Key) -> Key:
         def work(connection: sqlite3.Connection) -> Key:
@@ -168,12 +186,47 @@ class SqliteStore:
 
         return await self._database.read(work)
 
-    async def list_members(self, account_id: str) -> list[str]:
-        def work(connection: sqlite3.Connection) -> list[str]:
-            rows = connection.execute("SELECT member_id FROM member WHERE account_id = ? ORDER BY created_us, rowid", (account_id,))
-            return [member_id for (member_id,) in rows]
+    async def list_members(self, account_id: str) -> list[Member]:
+        def work(connection: sqlite3.Connection) -> list[Member]:
+            rows = connection.execute("SELECT * FROM member WHERE account_id = ? ORDER BY created_us, rowid", (account_id,))
+            return [Member(*row) for row in rows]
 
         return await self._database.read(work)
+
+    async def list_accounts(self, after_account_id: str, external_id: str, most: int) -> list[NamedAccount]:
+        def work(connection: sqlite3.Connection) -> list[NamedAccount]:
+            return [NamedAccount(*row) for row in connection.execute(_ACCOUNTS, (after_account_id, external_id, most))]
+
+        return await self._database.read(work)
+
+    async def name_account(self, account_id: str, external_id: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            _expect_member(connection, account_id)
+            known = connection.execute("SELECT account_id FROM external_id WHERE external_id = ?", (external_id,)).fetchone()
+            if known is not None and known[0] != account_id:
+                raise refuse_external_id(external_id, known[0])
+            connection.execute("INSERT OR REPLACE INTO external_id VALUES (?, ?)", (account_id, external_id))
+
+        await self._database.write(work)
+
+    async def add_invitation(self, invitation: Invitation) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            _expect_member(connection, invitation.account_id)
+            key = invitation.idempotency_key
+            if connection.execute("SELECT 1 FROM invitation WHERE idempotency_key = ?", (key,)).fetchone():
+                raise refuse_second_invitation(key)
+            connection.execute("INSERT INTO invitation VALUES (?, ?, ?, ?, ?, ?)", invitation)
+
+        await self._database.write(work)
+
+    async def accept_invitation(self, code_hash: bytes, member: Member) -> Member:
+        def work(connection: sqlite3.Connection) -> Member:
+            known = connection.execute("SELECT * FROM invitation WHERE code_hash = ?", (code_hash,)).fetchone()
+            made = _add_member(connection, invited(Invitation(*known) if known else None, member))
+            connection.execute("UPDATE invitation SET accepted_key = ? WHERE code_hash = ?", (member.idempotency_key, code_hash))
+            return made
+
+        return await self._database.write(work)
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         def work(connection: sqlite3.Connection) -> Key | None:
@@ -221,6 +274,14 @@ class SqliteStore:
 def _lineage(connection: sqlite3.Connection, key_id: str) -> list[Key]:
     """A key and those above it, its own first; empty where there is no such key."""
     return [Key(*row[:-1]) for row in connection.execute(_LINEAGE, (key_id,))]
+
+
+def _add_member(connection: sqlite3.Connection, member: Member) -> Member:
+    known = connection.execute("SELECT * FROM member WHERE idempotency_key = ?", (member.idempotency_key,)).fetchone()
+    if known is not None:
+        return same_member(Member(*known), member)
+    connection.execute("INSERT INTO member VALUES (?, ?, ?, ?, ?)", member)
+    return member
 
 
 def _expect_member(connection: sqlite3.Connection, account_id: str) -> None:

@@ -43,6 +43,26 @@ class Key(NamedTuple):
     ends_us: int = 0
 
 
+class NamedAccount(NamedTuple):
+    """An account that has a member, and the ID that the operator's systems know it by; empty: none."""
+
+    account_id: str
+    external_id: str
+    created_us: int
+    member_count: int
+
+
+class Invitation(NamedTuple):
+    """An invitation to an account. `accepted_key` is the idempotency key that made its member; empty: nobody has used it."""
+
+    code_hash: bytes
+    account_id: str
+    created_us: int
+    ends_us: int
+    idempotency_key: str
+    accepted_key: str = ""
+
+
 class Suspension(NamedTuple):
     """The last suspension of an account, over where `resumed_us` is set. `revision` numbers its begin."""
 
@@ -96,8 +116,28 @@ class Store(Protocol):
         """The account's keys, oldest first (of one moment, in the order of their issue); of minted ones the last `minted_max`."""
         ...
 
-    async def list_members(self, account_id: str) -> list[str]:
-        """The IDs of the account's members, oldest first."""
+    async def list_members(self, account_id: str) -> list[Member]:
+        """The account's members, oldest first."""
+        ...
+
+    async def list_accounts(self, after_account_id: str, external_id: str, most: int) -> list[NamedAccount]:
+        """Accounts after an ID in the order of IDs, at most `most`; with an external ID the one that has it."""
+        ...
+
+    async def name_account(self, account_id: str, external_id: str) -> None:
+        """Gives an account its external ID. Errors: ACCOUNT_UNKNOWN when it has no member; ALREADY_EXISTS when another has it."""
+        ...
+
+    async def add_invitation(self, invitation: Invitation) -> None:
+        """Adds an invitation. Errors: ACCOUNT_UNKNOWN when the account has no member; ALREADY_EXISTS for a repeat."""
+        ...
+
+    async def accept_invitation(self, code_hash: bytes, member: Member) -> Member:
+        """Adds the member of an invitation, whose account it gets, or returns the one of the same idempotency key.
+
+        Of several at once one wins. Errors: ITEM_UNKNOWN for an unknown code; NOT_POSSIBLE for one that another idempotency key
+        used, or that ended at `created_us` of the member; IDEMPOTENCY_CONFLICT where the key made another member.
+        """
         ...
 
     async def find_key(self, key_hash: bytes) -> Key | None:
@@ -133,6 +173,33 @@ def same_member(known: Member, wanted: Member) -> Member:
     if (known.account_id, known.display_name) != (wanted.account_id, wanted.display_name):
         raise _conflict(f"idempotency_key {wanted.idempotency_key} made the member {known.member_id} with other content")
     return known
+
+
+def refuse_external_id(external_id: str, account_id: str) -> ServiceError:
+    """The error for an external ID that another account has."""
+    return ServiceError(
+        errors_pb2.ERROR_REASON_ALREADY_EXISTS,
+        f"account {account_id} has the external ID {external_id!r}; give that one another first, or this one another",
+    )
+
+
+def refuse_second_invitation(idempotency_key: str) -> ServiceError:
+    """The error for an idempotency key that made an invitation before."""
+    return ServiceError(
+        errors_pb2.ERROR_REASON_ALREADY_EXISTS,
+        f"idempotency_key {idempotency_key} made an invitation, and its code was shown then; make another under a new one",
+    )
+
+
+def invited(invitation: Invitation | None, member: Member) -> Member:
+    """The member that an invitation makes. Errors: those of `Store.accept_invitation` about the invitation."""
+    if invitation is None:
+        raise ServiceError(errors_pb2.ERROR_REASON_ITEM_UNKNOWN, "no invitation has this code; ask for it again where it came from")
+    if invitation.accepted_key not in ("", member.idempotency_key):
+        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, "the invitation was used already; ask for another one")
+    if not invitation.accepted_key and invitation.ends_us <= member.created_us:
+        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, "the time of the invitation is over; ask for another one")
+    return member._replace(account_id=invitation.account_id)
 
 
 def refuse_second_key(known: Key, wanted: Key) -> ServiceError:
@@ -201,6 +268,8 @@ class MemoryStore:
         self._members: list[Member] = []
         self._keys: dict[str, Key] = {}
         self._suspensions: dict[str, Suspension] = {}
+        self._external_ids: dict[str, str] = {}
+        self._invitations: dict[bytes, Invitation] = {}
         self._revision = 0
 
     async def add_member(self, member: Member) -> Member:
@@ -258,9 +327,37 @@ class MemoryStore:
         forgone = {key.key_id for key in [key for key in keys if key.parent_key_id][:-minted_max]}
         return [key for key in keys if key.key_id not in forgone]
 
-    async def list_members(self, account_id: str) -> list[str]:
+    async def list_members(self, account_id: str) -> list[Member]:
         members = (member for member in self._members if member.account_id == account_id)
-        return [member.member_id for member in sorted(members, key=lambda member: member.created_us)]
+        return sorted(members, key=lambda member: member.created_us)
+
+    async def list_accounts(self, after_account_id: str, external_id: str, most: int) -> list[NamedAccount]:
+        accounts = [
+            NamedAccount(account_id, self._external_ids.get(account_id, ""), members[0].created_us, len(members))
+            for account_id in sorted({member.account_id for member in self._members})
+            if account_id > after_account_id and (members := await self.list_members(account_id))
+        ]
+        return [account for account in accounts if external_id in ("", account.external_id)][:most]
+
+    async def name_account(self, account_id: str, external_id: str) -> None:
+        self._expect_member(account_id)
+        for other, known in self._external_ids.items():
+            if known == external_id and other != account_id:
+                raise refuse_external_id(external_id, other)
+        self._external_ids[account_id] = external_id
+
+    async def add_invitation(self, invitation: Invitation) -> None:
+        self._expect_member(invitation.account_id)
+        if any(known.idempotency_key == invitation.idempotency_key for known in self._invitations.values()):
+            raise refuse_second_invitation(invitation.idempotency_key)
+        self._invitations[invitation.code_hash] = invitation
+
+    async def accept_invitation(self, code_hash: bytes, member: Member) -> Member:
+        invitation = self._invitations.get(code_hash)
+        made = await self.add_member(invited(invitation, member))
+        assert invitation is not None
+        self._invitations[code_hash] = invitation._replace(accepted_key=member.idempotency_key)
+        return made
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         key = next((key for key in self._keys.values() if key.key_hash == key_hash), None)

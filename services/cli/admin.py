@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -15,7 +15,7 @@ from services.cli.amounts import AmountType, format_amount, format_in_unit, unit
 from services.cli.client import find_folder, find_system, given
 from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
 from services.cli.failures import CommandError, expected_errors
-from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table, text_of
+from services.cli.printing import common_options, fields_of, outline, print_amounts, print_answer, table, text_of
 from services.cli.sales import (
     limit_command,
     place_order,
@@ -41,17 +41,50 @@ _OF_ORDERS: Final = ("order_id", "offering_id", "state", "payment_method", "amou
 
 @click.group("account")
 def account_group() -> None:
-    """Open, show, top up and suspend accounts."""
+    """Open, list, show, top up and suspend accounts."""
 
 
 @account_group.command("create")
 @click.option("--offering", metavar="ID", help="The offering it is on. Default: the cell's default one.")
+@click.option("--external-id", metavar="ID", help="Its ID in the operator's systems; `account list` finds it.")
 @click.option("--idempotency-key", metavar="K", help="Makes a repeat harmless: the same key names the same account.")
 @common_options
-def create_account(offering: str | None, idempotency_key: str | None, data_dir: Path | None, output: str) -> None:
+def create_account(
+    *, offering: str | None, external_id: str | None, idempotency_key: str | None, data_dir: Path | None, output: str
+) -> None:
     """Open an account with its first member."""
-    opened = find_system(data_dir).ask("POST", "/accounts", given(offering_id=offering, idempotency_key=idempotency_key))
-    print_answer(opened, output, lambda: fields_of(opened))
+    wanted = given(offering_id=offering, external_id=external_id, idempotency_key=idempotency_key)
+    opened = find_system(data_dir).ask("POST", "/accounts", wanted)
+    print_answer(opened, output, lambda: fields_of(_set_of(opened)))
+
+
+@account_group.command("list")
+@click.option("--external-id", metavar="ID", help="Only the account with this ID in the operator's systems.")
+@click.option("--after", metavar="ID", help="Only accounts after this ID: the last of the page before.")
+@click.option("--limit", type=click.IntRange(1, 1_000), metavar="N", help="At most this many. Default: 100.")
+@common_options
+def list_accounts(data_dir: Path | None, output: str, **wanted: Any) -> None:
+    """List accounts in the order of their IDs, a page at a time."""
+    accounts = find_system(data_dir).ask("GET", f"/accounts?{urlencode(given(**wanted))}")
+
+    def tables() -> list[Any]:
+        columns = ("account_id", "external_id", "members", "created_at")
+        rows = ([account[column] for column in columns] for account in accounts["data"])
+        more = [text_of(f"more: --after {accounts['next']}")] if accounts["next"] else []
+        return [table("Accounts", columns, rows, right=("members",)), *more]
+
+    print_answer(accounts, output, tables)
+
+
+@account_group.command("name")
+@click.argument("account_id", metavar="ID")
+@click.option("--external-id", required=True, metavar="ID", help="Its ID in the operator's systems, in place of the one before.")
+@common_options
+def name_account(account_id: str, external_id: str, data_dir: Path | None, output: str) -> None:
+    """Give an account the ID that the operator's systems know it by."""
+    path = f"/accounts/{quote(account_id, safe='')}/external-id"
+    named = find_system(data_dir).ask("PUT", path, {"external_id": external_id})
+    print_answer(named, output, lambda: fields_of(named))
 
 
 @account_group.command("show")
@@ -119,10 +152,12 @@ def key_group() -> None:
     type=click.Choice(sorted(SCOPES)),
     help="More than calls: keys:mint lets it mint narrower keys.",
 )
+@click.option("--member", "member_id", metavar="MEMBER_ID", help="The member it is for. Default: the account's first.")
 @common_options
-def create_key(account_id: str, scopes: tuple[str, ...], data_dir: Path | None, output: str) -> None:
+def create_key(account_id: str, scopes: tuple[str, ...], member_id: str | None, data_dir: Path | None, output: str) -> None:
     """Issue an API key; it is shown this once."""
-    key = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/keys", {"scopes": scopes} if scopes else {})
+    wanted = given(scopes=scopes or None, member_id=member_id)
+    key = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/keys", wanted)
     print_answer(key, output, lambda: fields_of({**key, "scopes": " ".join(key["scopes"])}))
 
 
@@ -151,7 +186,7 @@ def revoke_key(key_id: str, data_dir: Path | None, output: str) -> None:
 
 @click.group("offering")
 def offering_group() -> None:
-    """List and order offerings."""
+    """List, show and order offerings."""
 
 
 offering_group.add_command(place_order)
@@ -175,6 +210,15 @@ def list_offerings(data_dir: Path | None, output: str) -> None:
 
     columns = ("offering", "name", "unit", "tariff", "models", "default")
     print_answer(offerings, output, lambda: [table("Offerings", columns, map(row, offerings["data"]), right=("models",))])
+
+
+@offering_group.command("show")
+@click.argument("offering_id", metavar="OFFERING")
+@common_options
+def show_offering(offering_id: str, data_dir: Path | None, output: str) -> None:
+    """Show all that an offering promises: its price, cycle, allowances, limits and models."""
+    offering = find_system(data_dir).ask("GET", f"/offerings/{quote(offering_id, safe='')}")
+    print_answer(offering, output, lambda: [text_of(line) for line in outline(in_whole_units(offering))])
 
 
 @click.group("model")
@@ -323,6 +367,21 @@ def bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
     )
     columns = ("bucket_id", "unit", *amounts, "valid_until", "priority")
     return table("Balance buckets, in whole units", columns, rows, right=(*amounts, "priority"))
+
+
+# Amounts of an offering, in micro-units.
+_OFFERED: Final = ("amount", "rollover_cap")
+
+
+def in_whole_units(offered: Any) -> Any:
+    """An offering with its amounts in whole units of the unit that stands beside them; nothing that it does not say."""
+    if isinstance(offered, dict):
+        return {
+            name: format_amount(int(value)) if name in _OFFERED else in_whole_units(value)
+            for name, value in offered.items()
+            if name != "amounts_in"
+        }
+    return [in_whole_units(each) for each in offered] if isinstance(offered, list) else offered
 
 
 def _set_of(answer: dict[str, Any]) -> dict[str, Any]:

@@ -60,3 +60,28 @@ def text_of(value: str | None) -> Any:
 def fields_of(answer: dict[str, Any]) -> list[Any]:
     """A line for each field."""
     return [text_of(f"{field}: {value}") for field, value in answer.items()]
+
+
+def outline(value: Any, indent: str = "") -> list[str]:
+    """Lines of an answer with parts in it, each part further in than its name."""
+    if isinstance(value, dict):
+        lines = []
+        for name, part in value.items():
+            if isinstance(part, (dict, list)) and not _is_flat(part):
+                lines += [f"{indent}{name}:", *outline(part, indent + "  ")]
+            else:
+                lines.append(f"{indent}{name}: {_in_line(part)}")
+        return lines
+    return [f"{indent}- {_in_line(each)}" for each in value]
+
+
+def _is_flat(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(each, (dict, list)) for each in value)
+
+
+def _in_line(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_in_line(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_in_line, value))
+    return str(value)

@@ -5,10 +5,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from services.cli.amounts import AmountType, format_amount, format_in_unit
 from services.cli.client import find_system, given
+from services.cli.limits import read_limits
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 from services.cli.statements import order_receipt
 
@@ -90,6 +90,18 @@ def _refund(path: str, wanted: dict[str, str], data_dir: Path | None, output: st
     print_amounts(returned, output, lambda: _in_whole_units(returned, "amount", "outside_amount"))
 
 
+@order_group.command("list")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account of the orders.")
+@common_options
+def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
+    """List an account's orders; one is told for 90 days after the end of what it made."""
+    orders = find_system(data_dir).ask("GET", _path(account_id, "orders"))
+    columns = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
+    told = ({**order, "amount": format_in_unit(order["amount"], order)} for order in orders["data"])
+    rows = ([order[column] for column in columns] for order in told)
+    print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
+
+
 # Subscriptions
 
 
@@ -161,8 +173,8 @@ def transfer_command(
     "--limits",
     "limits_json",
     required=True,
-    metavar="JSON",
-    help="A list, as docs/charging.md shows under limits; '[]' removes all.",
+    metavar="LIST",
+    help="A list as an offering's `limits` in the catalog, in whole units, as JSON or YAML; '[]' removes all.",
 )
 @click.option("--valid-until", metavar="TIME", help="No call begins for the subject from then on, like 2026-12-31T16:00:00Z.")
 @common_options
@@ -170,10 +182,7 @@ def limit_command(
     *, account_id: str, subject: str, limits_json: str, valid_until: str | None, data_dir: Path | None, output: str
 ) -> None:
     """Put limits on an account, a member or a key, in place of those set before."""
-    try:
-        limits = msgspec.json.decode(limits_json)
-    except msgspec.DecodeError as error:
-        raise click.UsageError(f"--limits is not valid JSON: {error}") from None
+    limits = read_limits(limits_json, subject)
     wanted = given(subject=subject, limits=limits, valid_until=valid_until)
     there = find_system(data_dir).ask("PUT", _path(account_id, "limits"), wanted)
     print_answer(there, output, lambda: fields_of(there))

@@ -325,7 +325,7 @@ def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Lites
     """All that operators reach, and what runs the edge."""
     return _application(
         clock,
-        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
+        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing, clock),
         *health_routes(parts.conditions),
     )
 

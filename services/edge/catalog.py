@@ -356,7 +356,9 @@ def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Ma
         tariff_version=tariff.version,
         charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
         abandoned_answer=_abandoned(offering),
-        prices=tariff.prices(model_id for model_id in offering.model_ids or models if model_id in models),
+        prices=tariff.prices(model_id for model_id in offering.model_ids if model_id in models)
+        if offering.model_ids
+        else tariff.prices_of_all(models),
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
         required_regions=frozenset(offering.required_regions),

@@ -51,12 +51,19 @@ class TariffInForce:
         self.version: Final = version
         # The moment from which another version may hold.
         self.until_us: Final = until_us
+        self._everything: dict[str, tuple[PriceTier, ...]] | None = None
         self._rows = {row.model_id: row for row in rows}
         self._tiers = {row.model_id: tuple(_price_tier(tier) for tier in row.tiers) for row in rows}
 
     def tiers(self, model_id: str) -> tuple[PriceTier, ...] | None:
         """A model's prices by rising input; None: the tariff has none."""
         return self._tiers.get(model_id) or self._tiers.get(_EVERY_MODEL)
+
+    def prices_of_all(self, model_ids: Iterable[str]) -> Mapping[str, tuple[PriceTier, ...]]:
+        """The prices of all models of the catalog that have some; the same map for every offering that has all."""
+        if self._everything is None:
+            self._everything = self.prices(model_ids)
+        return self._everything
 
     def row(self, model_id: str) -> registry_pb2.ModelRates | None:
         """The row that has a model's prices; None: the tariff has none."""

@@ -55,6 +55,7 @@ MEASURE_NAMES: Final = tuple(each.value for each in Measure)
 TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
 
 
@@ -242,6 +243,8 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     default_offering_id: str = ""
     # IANA name of the zone in which cycles and calendar windows are computed; empty: UTC.
     time_zone: str = ""
+    # Languages of names that are given by language, like zh and en, in the order in which they are shown.
+    languages: tuple[str, ...] = ()
 
     def priced_tariffs(self) -> tuple[Tariff, ...]:
         """The tariffs that calls are charged by: adjusted, and those that adjustments make."""
@@ -260,6 +263,9 @@ ID_FIELDS: Final = {
     "exchange_rates": "pair",
     "sources": "source_id",
 }
+
+# Its fields that are no lists of entries: the last layer that says one counts.
+SETTINGS: Final = ("default_offering_id", "time_zone", "languages")
 
 
 class Flaw(msgspec.Struct, frozen=True):
@@ -300,6 +306,9 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         yield Flaw(section, entry_id, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
+    for index, language in enumerate(catalog.languages):
+        if not _LANGUAGE.fullmatch(language) or language in catalog.languages[:index]:
+            yield Flaw("", "", "languages", f"must be language codes like zh or en, each once; one is {language!r}")
     for message in _default_offering_flaws(catalog):
         yield Flaw("", "", "default_offering_id", message)
 
@@ -318,6 +327,7 @@ def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callab
         {tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff_id, tariff in tariffs.items()},
         {each.pair for each in catalog.exchange_rates},
         {route.region for model in catalog.models for route in model.routes if route.region},
+        catalog.languages,
     )
     return {
         "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),

@@ -9,13 +9,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from services.registry.catalog import ID_FIELDS, Catalog, Flaw, flaws, flaws_of_change
+from services.registry.catalog import ID_FIELDS, SETTINGS, Catalog, Flaw, flaws, flaws_of_change
 from services.registry.catalog_message import catalog_message
 from services.registry.shelf import ShelfChange, change_of
 from services.registry.vendors import Vendor, layered, vendor_flaws
@@ -224,15 +225,24 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
 
 
+@lru_cache(maxsize=512)
+def parsed(path: Path, text: str) -> tuple[Catalog, Callable[[str], int]]:
+    """A file's part of a catalog, and the line of a field in it. Kept, since a change leaves most files as they are.
+
+    Errors: `ConfigError` for a file that is malformed.
+    """
+    return parse_yaml_with_lines(text, Catalog, str(path))
+
+
 def _layered(layers: Sequence[Layer]) -> _Layered:
     """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
     entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
     places: dict[tuple[str, str], _Place] = {}
-    settings = {"default_offering_id": "", "time_zone": ""}
+    settings: dict[str, Any] = {name: getattr(Catalog(), name) for name in SETTINGS}
     for layer in layers:
         seen: dict[tuple[str, str], _Place] = {}
         for path, text in layer:
-            part, line_of = parse_yaml_with_lines(text, Catalog, str(path))
+            part, line_of = parsed(path, text)
             # Should nothing be said about the default offering anywhere, the first file is as good a place as any.
             places.setdefault(("", ""), _Place(path, "", line_of))
             for section, id_field in ID_FIELDS.items():
@@ -251,9 +261,8 @@ def _layered(layers: Sequence[Layer]) -> _Layered:
                     settings[name] = value
                     _refuse_repetition(seen, ("", name), _Place(path, "", line_of), name)
         places.update(seen)
-    lists = {section: tuple(by_id.values()) for section, by_id in entries.items()}
-    catalog = Catalog(**lists, default_offering_id=settings["default_offering_id"], time_zone=settings["time_zone"])
-    return _Layered(catalog, places)
+    lists: dict[str, Any] = {section: tuple(by_id.values()) for section, by_id in entries.items()}
+    return _Layered(Catalog(**lists, **settings), places)
 
 
 def _refuse_flaws(vendor: Vendor, place: _Place) -> None:

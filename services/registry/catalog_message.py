@@ -39,7 +39,10 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
         ],
         models=[_model(model, vendors, tariffs) for model in sorted(catalog.models, key=lambda model: model.model_id)],
         tariffs=[_tariff(tariff) for tariff in sorted(tariffs.values(), key=lambda tariff: tariff.tariff_id)],
-        offerings=[_offering(offering) for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)],
+        offerings=[
+            _offering(offering, catalog.languages)
+            for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)
+        ],
         default_offering_id=catalog.default_offering_id,
         model_groups=[
             registry_pb2.ModelGroup(group_id=group.group_id, model_ids=sorted(group.model_ids))
@@ -195,10 +198,10 @@ def _rates(rates: Rates) -> registry_pb2.TokenRates:
     return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in set_rates.items()})
 
 
-def _offering(offering: Offering) -> registry_pb2.Offering:
+def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Offering:
     message = registry_pb2.Offering(
         offering_id=offering.offering_id,
-        display_name=offering.display_name,
+        display_name=offering.shown_name(languages),
         tariff_id=offering.tariff_id,
         model_ids=sorted(offering.model_ids),
         reservation_policy=f"RESERVATION_POLICY_{offering.reservation_policy.upper()}",
@@ -207,7 +210,7 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         overage_tariff_id=offering.overage_tariff_id,
         payment_methods=[f"PAYMENT_METHOD_{method.upper()}" for method in offering.payment_methods],
         allowances=[_allowance(allowance) for allowance in offering.allowances],
-        limits=[_limit(limit) for limit in offering.limits],
+        limits=[limit_message(limit) for limit in offering.limits],
         final_unit=f"FINAL_UNIT_{offering.final_unit.action.upper()}",
         redirect_offering_id=offering.final_unit.redirect_offering_id,
         restricted_model_id=offering.final_unit.restricted_model_id,
@@ -223,6 +226,10 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency
+    if offering.once is not None:
+        message.once.SetInParent()
+        if offering.once.period:
+            message.once.MergeFrom(registry_pb2.Once(period=f"PERIOD_{offering.once.period.upper()}"))
     if (cycle := offering.cycle) is not None:
         message.cycle.CopyFrom(
             registry_pb2.Cycle(
@@ -254,7 +261,8 @@ def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
     )
 
 
-def _limit(limit: Limit) -> registry_pb2.Limit:
+def limit_message(limit: Limit) -> registry_pb2.Limit:
+    """A limit without a flaw as a message; amounts in micro-units."""
     message = registry_pb2.Limit(limit_id=limit.limit_id, per=f"LIMIT_SCOPE_{limit.per.upper()}")
     if limit.requests_per_minute is not None:
         message.request_rate.requests_per_minute = limit.requests_per_minute

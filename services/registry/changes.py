@@ -97,6 +97,8 @@ class Plan(NamedTuple):
 
     layer: str
     files: Files | None
+    # The folder that the files come from.
+    source: Path
     now: LayersNow
     catalog: Catalog
     # None: nothing valid is in force, with which it could be compared.
@@ -137,16 +139,15 @@ def planned(now: LayersNow, layer: str, files: Files | None, source: Path, momen
     # A layer that cannot be read is in force nowhere, so any valid one may follow.
     catalogs = check_change(None if now.broken else before, _in_order(now, after, {**now.place_of, layer: source}))
     shelf = change_of(catalogs[0], catalogs[1], moment) if catalogs[0] is not None else None
-    return Plan(layer, files, now, catalogs[1], shelf)
+    return Plan(layer, files, source, now, catalogs[1], shelf)
 
 
 def replaced(plan: Plan) -> list[str]:
     """Entries of the planned layer that take the place of one below, or change a vendor there, as "LIST ID". Blocking."""
     names = sorted(name for name in plan.now.layers if name < plan.layer)
     below = (*plan.now.below, *(layer_of(plan.now.layers[name], plan.now.place_of[name]) for name in names))
-    known = {(each.section, each.entry_id) for each in Origins(below).all()}
-    own = Origins([layer_of(plan.files or {}, Path(plan.layer))]).all()
-    return sorted(f"{each.section} {each.entry_id}" for each in own if (each.section, each.entry_id) in known)
+    own = Origins([layer_of(plan.files or {}, plan.source)]).ids()
+    return sorted(f"{section} {entry_id}" for section, entry_id in own & Origins(below).ids())
 
 
 def in_order(now: LayersNow) -> list[Layer]:

@@ -19,7 +19,7 @@ class RegistryConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, 
     # Begin of these layers' keys.
     etcd_prefix: str = "/tokenline/catalog/"
     # How often the folders are looked at for a change.
-    poll_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    poll_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 250
     # Traces and metrics.
     telemetry: TelemetryConfig = TelemetryConfig()
 

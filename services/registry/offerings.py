@@ -24,6 +24,7 @@ PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
 LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
+ONCE_PER: Final = ("account",)
 ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
 
@@ -153,12 +154,21 @@ class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     preferred: tuple[str, ...] = ()
 
 
+class Once(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bound on how often an offering is sold. What waits for its payment, or goes on, counts; what was never granted does not."""
+
+    # One of `ONCE_PER`.
+    per: str
+    # One of `PERIODS`, of the calendar; left out: for good.
+    period: str = ""
+
+
 class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
     offering_id: str
-    # The name that people see.
-    display_name: str
+    # The name that people see: a text, or one by language, for all of the catalog's `languages`.
+    display_name: str | dict[str, str]
     tariff_id: str
     # The tariff in money for use beyond the allowances.
     overage_tariff_id: str = ""
@@ -189,6 +199,14 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     equivalent_models: bool = False
     # The worth of what is left goes back when it ends early.
     refundable: bool = True
+    # Left out: it is sold as often as somebody wants.
+    once: Once | None = None
+
+    def shown_name(self, languages: tuple[str, ...]) -> str:
+        """The name as one text: of several languages those of the catalog, in their order."""
+        return (
+            self.display_name if isinstance(self.display_name, str) else " / ".join(self.display_name[each] for each in languages)
+        )
 
     @property
     def abandoned_answer_costs(self) -> str:
@@ -214,11 +232,13 @@ class Sale(msgspec.Struct, frozen=True):
     exchange_pairs: set[str]
     # The regions that routes name.
     regions: set[str]
+    # Those of names by language.
+    languages: tuple[str, ...] = ()
 
 
 def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     """Everything that is wrong in an offering."""
-    yield from text_flaws("display_name", offering.display_name)
+    yield from _name_flaws(offering.display_name, sale.languages)
     tariff = sale.tariffs.get(offering.tariff_id)
     if tariff is None:
         yield "tariff_id", unknown("tariff", offering.tariff_id, sale.tariffs)
@@ -246,13 +266,34 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     for index, limit in enumerate(offering.limits):
         field = f"limits[{index}]"
         yield from _repetition(f"{field}.limit_id", limit.limit_id, seen)
-        for name, message in _limit_flaws(limit):
+        for name, message in limit_flaws(limit):
             yield (f"{field}.{name}" if name else field), message
     yield from _final_unit_flaws(offering, sale)
     yield from _debt_flaws(offering, sale)
+    if (once := offering.once) is not None:
+        yield from choice_flaws("once.per", once.per, ONCE_PER)
+        if once.period:
+            yield from choice_flaws("once.period", once.period, PERIODS)
+        if not offering.is_ordered:
+            yield "once", "goes with a cycle or allowances: accounts are opened on this offering, it is not sold"
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
     yield from _regions_flaws(offering.regions, sale)
+
+
+def _name_flaws(name: str | dict[str, str], languages: tuple[str, ...]) -> Iterator[FieldFlaw]:
+    if isinstance(name, str):
+        yield from text_flaws("display_name", name)
+        return
+    if not languages:
+        yield "display_name", "is by language, and the catalog names none; give `languages` in a file, like [zh, en], or one text"
+    for language, text in name.items():
+        if languages and language not in languages:
+            yield f"display_name.{language}", f"must be in {' or '.join(languages)}, the languages of the catalog; leave it out"
+        yield from text_flaws(f"display_name.{language}", text)
+    for language in languages:
+        if language not in name:
+            yield f"display_name.{language}", f"is missing; a name by language has all of {', '.join(languages)}"
 
 
 def _regions_flaws(regions: Regions, sale: Sale) -> Iterator[FieldFlaw]:
@@ -407,7 +448,8 @@ def _debt_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         seen.add((limit.unit, limit.currency))
 
 
-def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
+def limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
+    """Flaws of a limit: its fields that are wrong, and what they must be."""
     yield from text_flaws("limit_id", limit.limit_id)
     if "@" in limit.limit_id:
         yield "limit_id", "must have no @"

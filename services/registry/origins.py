@@ -1,15 +1,14 @@
 """Where a catalog's entries stand in the files of its layers, and which of them make a price."""
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from services.registry.adjustments import PriceAdjustment
-from services.registry.catalog import ID_FIELDS, Catalog
-from services.registry.catalog_folder import Layer
+from services.registry.catalog import ID_FIELDS
+from services.registry.catalog_folder import Layer, parsed
 from services.registry.tariffs import EVERY_MODEL, ModelRates, Tariff
-from services.runtime.config import parse_yaml_with_lines
 
 
 class Origin(NamedTuple):
@@ -43,7 +42,7 @@ class Origins:
         self._entries: Final[dict[tuple[str, str], list[_Entry]]] = {}
         for layer in layers:
             for path, text in layer:
-                part, line_of = parse_yaml_with_lines(text, Catalog, str(path))
+                part, line_of = parsed(path, text)
                 for section, id_field in ID_FIELDS.items():
                     for index, entry in enumerate(getattr(part, section)):
                         place = _Entry(path, f"{section}[{index}]", line_of, entry)
@@ -62,10 +61,9 @@ class Origins:
                     part = "replaces it"
                 yield Origin(section, entry_id, each.path, each.line(), part)
 
-    def all(self) -> Iterator[Origin]:
-        """All places of all entries."""
-        for entry_id in dict.fromkeys(entry_id for _, entry_id in self._entries):
-            yield from self.of(entry_id)
+    def ids(self) -> Set[tuple[str, str]]:
+        """Section and ID of every entry."""
+        return self._entries.keys()
 
     def of_price(self, tariff_id: str, model_id: str, moment: datetime.datetime) -> list[Origin]:
         """The rows and factors that make a model's price in a tariff at a moment, in the order in which they do."""

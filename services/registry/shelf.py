@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.registry.catalog import ID_FIELDS, Catalog
+from services.registry.catalog import ID_FIELDS, SETTINGS, Catalog
 from services.registry.tariffs import EVERY_MODEL, ModelRates, Rates, Tariff, hours_of
 from services.tariff_windows import next_begin_us, window_at
 
@@ -277,7 +277,7 @@ def _field_changes(before: Catalog, after: Catalog) -> Iterator[FieldChange]:
                         before=leaves[0].get(field),
                         after=leaves[1].get(field),
                     )
-    for name in ("default_offering_id", "time_zone"):
+    for name in SETTINGS:
         if getattr(before, name) != getattr(after, name):
             values = {"before": getattr(before, name), "after": getattr(after, name)}
             yield FieldChange(kind="changed", section="", entry_id="", field=name, **values)

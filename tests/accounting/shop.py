@@ -79,6 +79,8 @@ def for_sale(
         final_action=final_action,
         time_zone=SHANGHAI,
         refundable=more.pop("refundable", True),
+        once=more.pop("once", False),
+        once_a=more.pop("once_a", None),
     )
     return offering(
         tariffs or {"flat": flat(EACH), "other": flat(EACH)},

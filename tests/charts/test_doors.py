@@ -93,6 +93,7 @@ CLIENTS_CALL: Final = (
     "/v1/images/generations",
     "/v1/me/balance",
     "/v1/me/keys",
+    "/v1/me/orders",
     "/v1/me/receipts",
     "/v1/messages",
     "/v1/models",

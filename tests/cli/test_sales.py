@@ -137,8 +137,7 @@ def test_a_limit_refuses_and_the_refusal_can_be_asked_about(system: Up, ask: Cal
 
     # A budget set by hand.
     def budget(units: int) -> str:
-        usage = {"amount": units * UNIT, "unit": "UNIT_TOKEN"}
-        return json.dumps([{"limit_id": "budget", "per": "LIMIT_SCOPE_ACCOUNT", "usage": usage}])
+        return json.dumps([{"limit_id": "budget", "usage": units, "unit": "TOKEN"}])
 
     other_id = ask("account", "create")["account_id"]
     ask("account", "topup", other_id, "--amount", "1000", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")

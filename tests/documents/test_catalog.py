@@ -63,3 +63,9 @@ def test_windows_have_the_prices_that_the_text_says(catalog: registry_pb2.Catalo
     at = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo("Asia/Shanghai"))
     assert prices(catalog, "nights", at) == {"deepseek-v4-flash": rates, "qwen-flash": (400_000, 3_000_000)}
     assert next(each for each in catalog.vendors if each.vendor_id == "deepseek").priced_at == registry_pb2.PRICED_AT_END
+
+
+def test_a_name_by_language_is_shown_as_the_text_says(catalog: registry_pb2.Catalog) -> None:
+    name = next(each.display_name for each in catalog.offerings if each.offering_id == "by-use")
+    assert name == "按量付费 / By use"
+    assert f"It is shown as `{name}`." in TEXT

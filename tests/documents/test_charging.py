@@ -1,6 +1,5 @@
 """docs/charging.md: every example comes out as it is written."""
 
-import json
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import LimitKind
 from services.accounting.rpc.commands import set_limits_of
+from services.cli.limits import read_limits
 from tests.accounting.ledger import ACCOUNT_ID
 from tests.documents.examples import Example, catalog_with
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -56,7 +56,7 @@ def test_an_example_comes_out_as_written(catalog: ChargingCatalog, lines: list[s
 
 def test_the_limits_shown_are_taken() -> None:
     (shown,) = re.findall(r"^```json\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-    limits = ParseDict({"subject": "key:key-1", "limits": json.loads(shown)}, pb.SubjectLimits())
+    limits = ParseDict({"subject": "key:key-1", "limits": read_limits(shown, "key:key-1")}, pb.SubjectLimits())
     taken = set_limits_of(pb.SetLimitsRequest(account_id=ACCOUNT_ID, subject_limits=limits))
     assert {limit.kind for limit in taken.limits} == set(LimitKind)
 

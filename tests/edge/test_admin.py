@@ -54,7 +54,7 @@ async def test_an_account_is_opened_once_under_its_idempotency_key(running: Cell
     second = await running.admin("POST", "/accounts", {"idempotency_key": "once"})
     assert first.status == second.status == 201
     assert first.json == second.json
-    assert set(first.json) == {"account_id", "offering_id", "member_id"}
+    assert set(first.json) == {"account_id", "offering_id", "external_id", "member_id"}
     assert re.fullmatch(r"acct-[0-9a-f]{16}", first.json["account_id"])
     assert first.json["offering_id"] == "default"
     other = await running.admin("POST", "/accounts", {"idempotency_key": "once", "offering_id": "metered"})

@@ -22,6 +22,7 @@ from tests.journeys.dialects import (
     RESPONSES,
     SOCKET,
     SPEECH,
+    TEN,
     TRANSCRIPTIONS,
     Door,
     Told,
@@ -461,3 +462,112 @@ async def test_a_stream_in_another_dialect_than_the_vendors_profile_says_is_no_a
         told = await door.ask(subscriber, door.body(door.hostile_id, stream=stream))
         assert (told.status, b"one two" in told.body) == (200, True)
     assert await subscriber.consumed() == 2 * (door.input + door.output)
+
+
+# Tools
+
+
+TOOLING: Final = (CHAT, MESSAGES, RESPONSES, SOCKET)
+# A schema that refers to itself.
+CIRCLE: Final = {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}}}}
+
+
+def tool(door: Door, name: str) -> dict[str, Any]:
+    """A tool as the dialect describes one."""
+    match door.name:
+        case "chat":
+            return {"type": "function", "function": {"name": name, "parameters": CIRCLE}}
+        case "messages":
+            return {"name": name, "input_schema": CIRCLE}
+        case _:
+            return {"type": "function", "name": name, "parameters": CIRCLE, "strict": False}
+
+
+@every(TOOLING)
+async def test_tools_whose_schema_refers_to_itself_pass_as_they_are_and_ten_thousand_are_too_many(
+    world: World, request: pytest.FixtureRequest, door: Door
+) -> None:
+    subscriber = await caller(world, request, tokens=10_000_000)
+    await assert_refused(
+        world, subscriber, door, door.body(tools=[tool(door, f"tool_{each}") for each in range(10_000)]), 400, "too_many_values"
+    )
+    world.hostile.answer = says(door.answer)
+    told = await door.ask(subscriber, door.body(door.hostile_id, tools=[tool(door, f"tool_{each}") for each in range(600)]))
+    assert (told.status, await subscriber.consumed()) == (200, door.input + door.output)
+    assert world.hostile.requests[-1].count(_json(CIRCLE)) == 600
+
+
+def lone_result(door: Door) -> dict[str, Any]:
+    match door.name:
+        case "chat":
+            return {"messages": [{"role": "user", "content": TEN}, {"role": "tool", "tool_call_id": "none", "content": "x"}]}
+        case "messages":
+            result = {"type": "tool_result", "tool_use_id": "none", "content": "x"}
+            return {"messages": [{"role": "user", "content": [result]}]}
+        case _:
+            return {"input": [{"type": "function_call_output", "call_id": "none", "output": "x"}]}
+
+
+@every(TOOLING)
+async def test_a_result_without_its_call_is_the_vendors_to_judge(world: World, request: pytest.FixtureRequest, door: Door) -> None:
+    subscriber = await caller(world, request)
+    body = door.body(door.hostile_id, **lone_result(door))
+    world.hostile.answer = says(door.answer)
+    assert ((await door.ask(subscriber, body)).status, await subscriber.consumed()) == (200, door.input + door.output)
+    assert b'"none"' in world.hostile.requests[-1]
+    world.hostile.answer = says(error("No call has this ID.", type="invalid_request_error"), status="400 Bad Request")
+    told = await door.ask(subscriber, body)
+    assert (told.status, await subscriber.consumed()) == (400, door.input + door.output)
+    assert 'The vendor says: "No call has this ID."' in told.says
+
+
+def half_call(door: Door) -> bytes:
+    whole = msgspec.json.decode(door.answer)
+    match door.name:
+        case "chat":
+            call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "shout", "arguments": '{"text": "one tw'}}
+            delta = {"index": 0, "delta": {"role": "assistant", "tool_calls": [call]}, "finish_reason": None}
+            told = [{**whole, "usage": None, "object": "chat.completion.chunk", "choices": [delta]}]
+        case "messages":
+            told = [
+                {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}},
+                {
+                    "type": "content_block_start",
+                    "index": 0,
+                    "content_block": {"type": "tool_use", "id": "t", "name": "shout", "input": {}},
+                },
+                {
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": {"type": "input_json_delta", "partial_json": '{"text": "one tw'},
+                },
+            ]
+        case _:
+            item = {"type": "function_call", "id": "i", "call_id": "c", "name": "shout", "arguments": "", "status": "in_progress"}
+            told = [
+                {"type": "response.created", "response": {**whole, "status": "in_progress", "output": [], "usage": None}},
+                {"type": "response.output_item.added", "output_index": 0, "item": item},
+                {"type": "response.function_call_arguments.delta", "output_index": 0, "item_id": "i", "delta": '{"text": "one tw'},
+            ]
+    names = [f"event: {each['type']}\n".encode() if door.name != "chat" else b"" for each in told]
+    return b"".join(name + b"data: " + _json(each) + b"\n\n" for name, each in zip(names, told, strict=True))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@every(TOOLING)
+async def test_half_a_call_of_a_tool_is_told_as_broken_off(
+    world: World, request: pytest.FixtureRequest, door: Door, stream: bool
+) -> None:
+    """What was sent of it is paid; a whole answer is not begun, and free."""
+    subscriber = await caller(world, request)
+    content = half_call(door)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 90000\r\n\r\n"
+    world.hostile.answer = lambda writer: writer.write(head + content)
+    told = await door.ask(subscriber, door.body(door.hostile_id, stream=stream, tools=[tool(door, "shout")]))
+    if stream or door.is_socket:
+        assert told.status == 200
+        assert b"broke off in the middle of the answer" in told.body
+        # The prompt has ten tokens, and the tool has some; the call has a few.
+        assert door.input < await subscriber.consumed() < 100
+    else:
+        assert (told.status, told.says, await subscriber.consumed()) == (502, "The model's vendor failed to answer.", 0)

@@ -195,6 +195,8 @@ def test_a_free_trial_has_no_price(shop: Shop) -> None:
     customer.calls("deepseek-v4-pro")
     (bucket,) = customer.balance()["buckets"]
     assert (bucket["granted"], bucket["consumed"]) == (30_000_000 * MICRO, 30 * MICRO)
+    with pytest.raises(AssertionError, match="not_possible"):
+        customer.order("cn-unicom-one-person-30m", None, "again")
 
 
 def test_money_is_paid_before_or_at_the_months_end(shop: Shop) -> None:

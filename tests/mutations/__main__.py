@@ -23,6 +23,7 @@ from tests.mutations.free import FREE
 from tests.mutations.games import GAMES
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
+from tests.mutations.members import MEMBERS
 from tests.mutations.metering import METERING
 from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
@@ -62,6 +63,7 @@ MUTATIONS = (
     *AMOUNTS,
     *OWNERSHIP,
     *RECORDS,
+    *MEMBERS,
     *ACTORS,
     *RUNS,
     *RULES,

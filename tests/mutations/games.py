@@ -7,6 +7,7 @@ from tests.mutations.planting import one
 _ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
+_ONCE: Final = "services/accounting/core/sales/once.py"
 _ORDERS: Final = "services/accounting/core/sales/orders.py"
 _PRICES: Final = "services/accounting/core/sales/prices.py"
 _REFUNDS: Final = "services/accounting/core/sales/refunds.py"
@@ -188,6 +189,27 @@ _OF_RETURNS: Final = (
         "",
         _IN_GAMES,
     ),
+    one(
+        "a gift comes back to a bucket that was forgotten",
+        "services/accounting/core/account/buckets.py",
+        "    ended = [each for each in ended if each.bucket_id not in giving]\n",
+        "",
+        "tests/accounting/core/test_corrections.py",
+    ),
+    one(
+        "a credit line that is forgotten soon gets something back",
+        _CREDIT,
+        "    lines = [line for line in lines if line.valid_until_us >= now_us - ENDED_MEMORY_US]\n",
+        "",
+        _IN_GAMES,
+    ),
+    one(
+        "money comes back twice into one bucket",
+        _CREDIT,
+        '{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}"',
+        '{purchase_id}/{now_us}"',
+        _IN_GAMES,
+    ),
     one("a repeat of a refund refunds again", _REFUNDS, "    if known is not None:\n", "    if False:\n", _IN_GAMES),
     one(
         "returned prices are written while some would not read them",
@@ -212,6 +234,59 @@ _OF_RETURNS: Final = (
         "    PriceReturned: _post_returned,\n",
         "",
         "tests/accounting/journal/test_returns.py",
+    ),
+)
+
+_OF_ONCE: Final = (
+    one(
+        "what is sold once is sold beside itself",
+        _ONCE,
+        'if subscription.state != "ended" and offering_id in offerings and',
+        "if False and",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold once is ordered twice before it is paid",
+        _ONCE,
+        'if order.state == "awaiting_payment" and order.terms',
+        "if False and order.terms",
+        _IN_GAMES,
+    ),
+    one("a free day is had again after its cancellation", _ONCE, "    if bought_us is None:\n", "    if True:\n", _IN_GAMES),
+    one(
+        "a free day is had once for good",
+        _ONCE,
+        "if bought_us >= period_bounds_us(terms.once_a, terms.time_zone, now_us)[0]:",
+        "if bought_us >= 0:",
+        _IN_GAMES,
+    ),
+    one(
+        "a further cycle does not count as had",
+        _ACCOUNT_SALES,
+        "    if subscription.terms.once:\n",
+        "    if subscription.terms.once and entry.number == 1:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a pack does not count as had",
+        _ACCOUNT_SALES,
+        "    if order.terms.once and order.terms.cycle is None:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold once is had again by a change",
+        _SUBSCRIPTIONS,
+        "return bought_already(account, terms, now_us, subscription.subscription_id) or terms",
+        "return terms",
+        _IN_GAMES,
+    ),
+    one(
+        "a subscription is in its own way",
+        _ONCE,
+        " and subscription.subscription_id != changed_id:\n",
+        ":\n",
+        _IN_GAMES,
     ),
 )
 
@@ -253,4 +328,4 @@ _OF_WRITE_OFFS: Final = (
     ),
 )
 
-GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_RETURNS, *_OF_WRITE_OFFS)
+GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_RETURNS, *_OF_ONCE, *_OF_WRITE_OFFS)

@@ -122,6 +122,27 @@ _CHANGING: Final = (
 
 _MISTAKES: Final = (
     one(
+        "a missing translation passes",
+        "services/registry/offerings.py",
+        "        if language not in name:\n",
+        "        if False:\n",
+        "tests/registry/test_catalog_of_sales.py",
+    ),
+    one(
+        "a list that holds itself is read for ever",
+        "services/runtime/config.py",
+        "        if made is ...:\n",
+        "        if made is None:\n",
+        "tests/runtime/test_yaml.py",
+    ),
+    one(
+        "numbers are not exact",
+        "services/runtime/config.py",
+        "return int(text) if found[1] is None else Decimal(text)",
+        "return int(text) if found[1] is None else float(text)",
+        "tests/runtime/test_yaml.py",
+    ),
+    one(
         "equivalents may lead in a circle",
         "services/registry/catalog.py",
         "            elif circle := _circle(model.model_id, model_id, models):\n",

@@ -119,6 +119,11 @@ MISTAKES = [
     ("valid_days: 30,", "valid_days: 30, weight: 1,", f"{PACK}.allowances", "have weights, which go with a price only"),
     ("    display_name: A pack\n", "    display_name: A pack\n    refundable: false\n",
      f"{PACK}.refundable", "goes with a price only"),
+    ("    abandoned_answer: made\n", "    once: {per: person}\n", f"{SOLD}.once.per", "must be account; it is 'person'"),
+    ("    abandoned_answer: made\n", "    once: {per: account, period: year}\n",
+     f"{SOLD}.once.period", "must be day or week or month; it is 'year'"),
+    ("    final_unit: {action: restrict_access", "    once: {per: account}\n    final_unit: {action: restrict_access",
+     "offerings[4].once", "accounts are opened on this offering, it is not sold"),
     ("limit_id: sessions", "limit_id: rpm", f"{SOLD}.limits[1].limit_id", "stands in this offering already"),
     ("limit_id: sessions", "limit_id: a@b", f"{SOLD}.limits[1].limit_id", "must have no @"),
     ("per: member", "per: team", f"{SOLD}.limits[1].per", "must be account or member or key; it is 'team'"),
@@ -217,6 +222,14 @@ def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -
     assert offerings == {"default": False, "metered": False, "monthly": True, "pack": False, "throttled": False}
 
 
+def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:
+    bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: week}\n", SALES)
+    write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: account}\n", bounded))
+    offerings = {each.offering_id: each for each in load_catalog([tmp_path]).offerings}
+    bounds = {offering_id: each.once.period for offering_id, each in offerings.items() if each.HasField("once")}
+    assert bounds == {"monthly": registry_pb2.PERIOD_WEEK, "pack": registry_pb2.PERIOD_UNSPECIFIED}
+
+
 def test_weights_are_millionths_and_none_where_none_are_given(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -271,3 +284,33 @@ def test_a_rate_of_exchange_needs_a_version_of_its_own(tmp_path: Path) -> None:
         ConfigError, match=r"exchange_rates\[0\]\.version: must change when the rate changes; it is still 1: make it 2"
     ):
         reader.read_if_changed()
+
+
+def named(name: str, languages: str = "languages: [zh, en]\n") -> str:
+    return languages + changed("    display_name: Metered\n", f"    display_name: {name}\n", CATALOG)
+
+
+def test_a_name_by_language_is_shown_in_the_order_of_the_catalogs_languages(tmp_path: Path) -> None:
+    write(tmp_path, named("{en: By use, zh: 按量付费}"))
+    assert [each.display_name for each in load_catalog([tmp_path]).offerings] == ["Everything", "按量付费 / By use"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (named("{zh: 按量付费}"), "offerings[1].display_name.en: is missing; a name by language has all of zh, en"),
+        (named("{zh: 按量付费, en: ' '}"), "offerings[1].display_name.en: must not be empty"),
+        (named("{zh: 按量付费, en: By use, fr: Au compteur}"),
+         "offerings[1].display_name.fr: must be in zh or en, the languages of the catalog; leave it out"),
+        (named("{zh: 按量付费}", ""), "offerings[1].display_name: is by language, and the catalog names none; give `languages`"),
+        (named("By use", "languages: [zh, Englisch]\n"),
+         "languages: must be language codes like zh or en, each once; one is 'Englisch'"),
+        (named("By use", "languages: [zh, zh]\n"), "languages: must be language codes like zh or en, each once; one is 'zh'"),
+    ],
+)  # fmt: skip
+def test_a_missing_translation_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path])
+    assert str(caught.value).startswith(f"{path}:")
+    assert told in str(caught.value)

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections import Counter
 
+from tests.simulation.buyers import simulate_buyer
 from tests.simulation.replicas import simulate_replicas
 from tests.simulation.world import simulate
 
@@ -22,6 +23,7 @@ def main() -> int:
         try:
             total += simulate(seed, calls=arguments.calls).counts
             total += simulate_replicas(seed, calls=arguments.calls).counts
+            total += simulate_buyer(seed).counts
         except BaseException as error:
             print(f"seed {seed} broke a promise: {error!r}\nreplay it with: python -m tests.simulation --seed {seed}")
             if arguments.seed is not None:

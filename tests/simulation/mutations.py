@@ -91,6 +91,44 @@ MUTATIONS = (
     ),
 )
 
+_CREDIT: Final = "services/accounting/core/sales/credit.py"
+_OF_BUYERS: Final = (
+    Mutation("what is left is worth its days alone", _CREDIT, (("min(by_time, by_use))", "by_time)"),)),
+    Mutation("what is left is worth its tokens alone", _CREDIT, (("min(by_time, by_use))", "by_use)"),)),
+    Mutation(
+        "what is held or given away is left", _CREDIT, (("used = bucket.granted - bucket.remaining\n", "used = bucket.consumed\n"),)
+    ),
+    Mutation("the day of a change is left, too", _CREDIT, (("now_us, end_us) - 1\n", "now_us, end_us)\n"),)),
+    Mutation(
+        "weights do not count", _CREDIT, (("if any(weight for weight, _ in lefts) else min((left", "if False else max((left"),)
+    ),
+    Mutation(
+        "a change is paid late at the price that it had",
+        "services/accounting/core/sales/orders.py",
+        (("    if price != order.amount:\n", "    if False:\n"),),
+    ),
+    Mutation(
+        "a refunded subscription keeps its tokens",
+        "services/accounting/core/sales/refunds.py",
+        (("            *end_cycle(account, purchase, now_us),\n", ""),),
+    ),
+    Mutation(
+        "what was written off is refunded",
+        "services/accounting/core/corrections.py",
+        (("account.refunded.get(record, 0) - unpaid)", "account.refunded.get(record, 0))"),),
+    ),
+    Mutation(
+        "a free day is had again after its cancellation",
+        "services/accounting/core/sales/once.py",
+        (("    if bought_us is None:\n", "    if True:\n"),),
+    ),
+    Mutation(
+        "money comes back twice into one bucket",
+        _CREDIT,
+        (('{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}"', '{purchase_id}/{now_us}"'),),
+    ),
+)
+
 
 def simulate(copy: Copy, mutation: Mutation) -> Verdict:
     """Runs the simulator, whatever is planted."""
@@ -101,7 +139,7 @@ def simulate(copy: Copy, mutation: Mutation) -> Verdict:
 
 def main() -> int:
     """Plants all mutations; 1 if one survives."""
-    return plant_all(MUTATIONS, simulate)
+    return plant_all((*MUTATIONS, *_OF_BUYERS), simulate)
 
 
 if __name__ == "__main__":

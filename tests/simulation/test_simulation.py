@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.simulation import mutations
+from tests.simulation.buyers import simulate_buyer
 from tests.simulation.replicas import simulate_replicas
 from tests.simulation.world import Report, simulate
 
@@ -25,7 +26,7 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("run", [simulate, simulate_replicas])
+@pytest.mark.parametrize("run", [simulate, simulate_replicas, simulate_buyer])
 def test_a_seed_keeps_every_promise(run: Callable[[int], Report], seed: int) -> None:
     """Replay one with `python -m tests.simulation --seed S`."""
     run(seed)
@@ -36,6 +37,28 @@ def test_the_seeds_of_replicas_meet_what_they_are_for() -> None:
     for seed in range(1, 21):
         total += simulate_replicas(seed).counts
     for what, least in (("crash", 20), ("freeze", 20), ("leave", 20), ("etcd", 20), ("moved", 15), ("released", 1_000)):
+        assert total[what] >= least, (what, total)
+
+
+def test_the_buyers_try_what_they_are_for() -> None:
+    total: Counter[str] = Counter()
+    for seed in range(1, 21):
+        total += simulate_buyer(seed).counts
+    for what, least in (
+        ("PlaceOrder", 400),
+        ("ConfirmPayment", 80),
+        ("ConfirmPayment refused", 1),
+        ("ChangeSubscription", 150),
+        ("ChangeSubscription refused", 150),
+        ("CancelSubscription", 60),
+        ("RefundPurchase", 50),
+        ("RefundPurchase refused", 50),
+        ("RefundSession", 100),
+        ("RefundSession refused", 20),
+        ("WriteOffDebt", 20),
+        ("SendTransfer", 5),
+        ("TopUpBucket", 50),
+    ):
         assert total[what] >= least, (what, total)
 
 
@@ -72,6 +95,7 @@ def test_the_seeds_meet_what_they_are_for() -> None:
 def test_a_seed_replays() -> None:
     assert simulate(3).counts == simulate(3).counts
     assert simulate_replicas(3).counts == simulate_replicas(3).counts
+    assert simulate_buyer(3).counts == simulate_buyer(3).counts
 
 
 def test_without_the_fence_a_promise_is_broken() -> None:

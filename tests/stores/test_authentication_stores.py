@@ -1,5 +1,6 @@
 """One suite for every store of authentication."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,17 @@ import pytest
 
 from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.sqlite_store import SqliteStore
-from services.authentication.store import MINTED_LISTED, MINTED_MEMORY_US, Key, Member, MemoryStore, Store, Suspension
+from services.authentication.store import (
+    MINTED_LISTED,
+    MINTED_MEMORY_US,
+    Invitation,
+    Key,
+    Member,
+    MemoryStore,
+    NamedAccount,
+    Store,
+    Suspension,
+)
 from services.runtime.errors import SchemaError, ServiceError
 
 
@@ -61,7 +72,7 @@ async def test_the_oldest_comes_first_whatever_the_order_of_arrival(store: Store
     await store.add_member(member("late")._replace(created_us=2_000))
     await store.add_member(member("early")._replace(created_us=1_000))
     await store.add_member(member("other", account_id="acct-2"))
-    assert await store.list_members("acct-1") == ["mem-early", "mem-late"]
+    assert [each.member_id for each in await store.list_members("acct-1")] == ["mem-early", "mem-late"]
     assert await store.list_members("acct-3") == []
     assert (await store.add_key(key("late")._replace(created_us=2_000))).member_id == "mem-early"
     for name in ("early", "also-early"):
@@ -205,7 +216,8 @@ async def test_a_file_of_the_release_before_is_brought_up_to_date(tmp_path: Path
     revoked = await before.revoke_key("key-1", 7_000)
     await before.close()
     with sqlite3.connect(file) as connection:
-        connection.execute("DROP TABLE suspension")
+        for table in ("suspension", "external_id", "invitation"):
+            connection.execute(f"DROP TABLE {table}")
         for index in ("api_key_parent", "api_key_end"):
             connection.execute(f"DROP INDEX {index}")
         for column in ("parent_key_id", "scopes", "ends_us"):
@@ -354,3 +366,93 @@ async def test_of_minted_keys_the_last_are_listed_and_of_issued_ones_all(store: 
     assert MINTED_LISTED == 10_000
     await tree(store)
     assert [each.key_id for each in await store.list_keys("acct-1", 3)] == ["key-1", "key-2", "key-c", "key-d", "key-e"]
+
+
+# Accounts by the IDs of the operator's systems
+
+
+async def test_accounts_come_in_pages_in_the_order_of_their_ids(store: Store) -> None:
+    await store.add_member(member("a", account_id="acct-2")._replace(created_us=3_000))
+    await store.add_member(member("b", account_id="acct-1"))
+    await store.add_member(member("c", account_id="acct-2"))
+    await store.add_member(member("d", account_id="acct-B"))
+    await store.name_account("acct-2", "138-0000")
+    named = NamedAccount("acct-2", "138-0000", 1_000, 2)
+    assert await store.list_accounts("", "", 2) == [NamedAccount("acct-1", "", 1_000, 1), named]
+    assert await store.list_accounts("acct-2", "", 2) == [NamedAccount("acct-B", "", 1_000, 1)]
+    assert await store.list_accounts("", "138-0000", 9) == [named]
+    assert await store.list_accounts("", "138-0001", 9) == []
+
+
+async def test_an_external_id_is_of_one_account(store: Store) -> None:
+    await store.add_member(member("a", account_id="acct-1"))
+    await store.add_member(member("b", account_id="acct-2"))
+    await store.name_account("acct-1", "138-0000")
+    await store.name_account("acct-1", "138-0000")
+    with pytest.raises(ServiceError, match="account acct-1 has the external ID '138-0000'") as raised:
+        await store.name_account("acct-2", "138-0000")
+    assert reason(raised) == "ALREADY_EXISTS"
+    await store.name_account("acct-1", "139-0000")
+    await store.name_account("acct-2", "138-0000")
+    assert [each.external_id for each in await store.list_accounts("", "", 9)] == ["139-0000", "138-0000"]
+    with pytest.raises(ServiceError) as raised:
+        await store.name_account("acct-3", "137-0000")
+    assert reason(raised) == "ACCOUNT_UNKNOWN"
+
+
+# Invitations
+
+
+def invitation(name: str, account_id: str = "acct-1", ends_us: int = 9_000) -> Invitation:
+    return Invitation(f"hash-{name}".encode(), account_id, 1_000, ends_us, f"invite-{name}")
+
+
+def guest(name: str, created_us: int = 5_000) -> Member:
+    return member(name)._replace(account_id="", created_us=created_us)
+
+
+async def test_an_invitation_makes_one_member(store: Store) -> None:
+    await store.add_member(member("a"))
+    await store.add_invitation(invitation("1"))
+    joined = guest("b")._replace(account_id="acct-1")
+    assert await store.accept_invitation(b"hash-1", guest("b")) == joined
+    assert await store.list_members("acct-1") == [member("a"), joined]
+    # A repeat gets the same member, also when the time of the invitation is over.
+    assert await store.accept_invitation(b"hash-1", guest("b", created_us=9_999)) == joined
+    with pytest.raises(ServiceError, match="was used already") as raised:
+        await store.accept_invitation(b"hash-1", guest("c"))
+    assert reason(raised) == "NOT_POSSIBLE"
+    assert len(await store.list_members("acct-1")) == 2
+
+
+async def test_an_invitation_used_many_times_at_once_makes_one_member(store: Store) -> None:
+    await store.add_member(member("a"))
+    await store.add_invitation(invitation("1"))
+    attempts = (store.accept_invitation(b"hash-1", guest(name)) for name in "bcdefgh")
+    made = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sum(isinstance(each, Member) for each in made) == 1
+    assert sum(isinstance(each, ServiceError) and "was used already" in each.message for each in made) == 6
+    assert len(await store.list_members("acct-1")) == 2
+
+
+async def test_an_invitation_has_an_end_and_a_code(store: Store) -> None:
+    await store.add_member(member("a"))
+    await store.add_invitation(invitation("1"))
+    with pytest.raises(ServiceError, match="time of the invitation is over") as raised:
+        await store.accept_invitation(b"hash-1", guest("b", created_us=9_000))
+    assert reason(raised) == "NOT_POSSIBLE"
+    with pytest.raises(ServiceError, match="no invitation has this code") as raised:
+        await store.accept_invitation(b"hash-2", guest("b"))
+    assert reason(raised) == "ITEM_UNKNOWN"
+    assert (await store.accept_invitation(b"hash-1", guest("b", created_us=8_999))).account_id == "acct-1"
+
+
+async def test_an_invitation_is_to_an_account_that_is_there_and_is_made_once(store: Store) -> None:
+    with pytest.raises(ServiceError) as raised:
+        await store.add_invitation(invitation("1"))
+    assert reason(raised) == "ACCOUNT_UNKNOWN"
+    await store.add_member(member("a"))
+    await store.add_invitation(invitation("1"))
+    with pytest.raises(ServiceError, match="its code was shown then") as raised:
+        await store.add_invitation(invitation("1")._replace(code_hash=b"hash-2"))
+    assert reason(raised) == "ALREADY_EXISTS"

@@ -127,9 +127,12 @@ class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     time_zone: str
     # The worth of what is left goes back when it ends early.
     refundable: bool = True
+    # It is sold once to an account, or (`once_a`) once in a period of the calendar.
+    once: bool = False
+    once_a: Period | None = None
 
 
 def first_terms(terms: Terms) -> Terms:
     """The terms as the first release reads them: it drops what came later."""
     allowances = tuple(msgspec.structs.replace(allowance, weight=0) for allowance in terms.allowances)
-    return msgspec.structs.replace(terms, allowances=allowances, refundable=True)
+    return msgspec.structs.replace(terms, allowances=allowances, refundable=True, once=False, once_a=None)

@@ -148,6 +148,8 @@ def _terms(offering: registry_pb2.Offering, limits: tuple[Limit, ...], final_act
         final_action=final_action,
         time_zone=time_zone,
         refundable=not offering.without_refund,
+        once=offering.HasField("once"),
+        once_a=Period(offering.once.period) if offering.once.period else None,
     )
 
 

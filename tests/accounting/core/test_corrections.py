@@ -166,6 +166,20 @@ def test_what_cannot_arrive_comes_back() -> None:
     assert (bucket.remaining, bucket.transferred, bucket.expired) == (0, 0, 10 * UNIT)
 
 
+def test_a_gift_comes_back_to_its_bucket_however_late() -> None:
+    pair = Pair()
+    sent = pair.giver.ask(pair.send(4 * UNIT))
+    assert isinstance(sent, TransferView)
+    pair.giver.pass_time(5 * DAY)
+    pair.giver.grant(UNIT)
+    pair.giver.pass_time(ENDED_MEMORY_US + DAY)
+    pair.giver.grant(UNIT)
+    pair.giver.ask(EndTransfer(ACCOUNT_ID, sent.transfer_id, "it came too late"))
+    assert pair.giver.state.buckets[pair.bucket_id].expired == 10 * UNIT
+    pair.giver.grant(UNIT)
+    assert pair.bucket_id not in pair.giver.state.buckets
+
+
 def test_what_may_not_be_given_stays() -> None:
     pair = Pair()
     assert fault_of(pair.giver.unchanged_by(pair.send(11 * UNIT))) == "NOT_POSSIBLE"

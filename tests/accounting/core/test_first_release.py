@@ -131,14 +131,15 @@ LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0, (), None],
     state.Transfer: ["in_transit", "", 0],
     terms.Allowance: [0],
-    terms.Terms: [True],
+    terms.Terms: [True, False, None],
     state.Adjustment: [0],
     entries.BucketGranted: ["", "", "", "", "", "", 0, False, False, ()],
     entries.SessionCreated: ["", {}, {}, -1, False, (), (), (), 0, 0, 1, (), -1],
     entries.SessionUpdated: [(), 0, -1],
     entries.SessionSettled: [False, "", (), -1, None, NOTHING, NOTHING, -1, (), (), 0, (), (), 0, 0],
     state.Account: [
-        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0, {}, {})
+        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}),
+        *(state.COUNTERS_KEPT_MIN, None, {}, [], 0, {}, {}, {}),
     ],
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from services.accounting.core.account.state import PAYMENT_REFERENCES_KEPT, WRITE_OFFS_KEPT, Debt
+from services.accounting.core.account.state import ENDED_MEMORY_US, PAYMENT_REFERENCES_KEPT, WRITE_OFFS_KEPT, Debt
 from services.accounting.core.commands import (
     Answer,
     ApplyDue,
@@ -26,7 +26,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import BucketGranted, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
 from services.accounting.core.sales.credit import credit_of, worth
-from services.accounting.core.terms import Payment
+from services.accounting.core.terms import Payment, Period
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, replayed, state_of, usage
 from tests.accounting.shop import CALENDAR, CNY, DAILY, Shopper, allowance, for_sale, go_to, lasting
 
@@ -526,6 +526,25 @@ def test_a_phone_bill_that_was_confirmed_outside_is_refunded_outside(buyer: Shop
     assert lines_of(buyer) == [(50 * UNIT, 0, 0)]
 
 
+def test_a_line_that_is_forgotten_soon_gets_nothing_back(buyer: Shopper) -> None:
+    old = buyer.order("phone-small", Payment.PHONE_BILL)
+    buyer.cancel(old.subscription_id, at_once=True)
+    (line,) = [each for each in buyer.state.buckets.values() if each.postpaid]
+    buyer.now_us = line.valid_until_us + ENDED_MEMORY_US
+    buyer.state.orders[buyer.confirm(buyer.order("pack", Payment.PHONE_BILL)).order_id].remark = ""
+    orders = [each.order_id for each in buyer.state.orders.values() if each.terms.cycle is None]
+    buyer.pass_time(1)
+    assert returned(refund(buyer, orders[0])) == Returned(CNY, 29 * UNIT, 29 * UNIT, ())
+
+
+def test_a_purchase_gives_back_twice_at_the_same_moment(shopper: Shopper) -> None:
+    order = shopper.order("large", Payment.PREPAID)
+    for offering_id in ("middle", "small"):
+        changed(shopper, order, offering_id)
+    returned_ids = [entry.bucket_id for entry in shopper.entries if isinstance(entry, BucketGranted) and entry.unit == CNY][1:]
+    assert len(set(returned_ids)) == 2
+
+
 def test_what_is_held_or_given_away_is_not_refunded(buyer: Shopper) -> None:
     buyer.money(60)
     first, second = (buyer.order("pack", Payment.PREPAID, key=key) for key in "ab")
@@ -590,6 +609,76 @@ def test_while_a_member_of_the_cell_reads_no_returned_prices_none_are_written(bu
     terms = buyer.catalog.offerings["fixed"].terms
     assert terms is not None
     assert terms.refundable
+
+
+# Once an account
+
+
+DAILY_FREE: Final = for_sale("daily", allowance(5), cycle=DAILY, once=True, once_a=Period.DAY)
+TRIAL: Final = for_sale("trial", lasting(3), price=UNIT, cycle=None, once=True)
+MONTHLY_ONCE: Final = for_sale("monthly", allowance(9), price=UNIT, once=True)
+
+
+@pytest.fixture
+def taker() -> Shopper:
+    taker = Shopper(DAILY_FREE, TRIAL, MONTHLY_ONCE, SMALL)
+    go_to(taker, "2026-11-20 12:00")
+    taker.money(100, valid_for_us=400 * DAY)
+    return taker
+
+
+def not_sold(shopper: Shopper, offering_id: str, payment: Payment = Payment.FREE) -> str:
+    answer = shopper.unchanged_by(shopper.order_command(offering_id, payment))
+    assert fault_of(answer) == "NOT_POSSIBLE"
+    return message_of(answer)
+
+
+def test_a_free_day_is_had_once_a_day(taker: Shopper) -> None:
+    order = taker.order("daily")
+    sold = "offering daily is sold once to an account in a day"
+    assert not_sold(taker, "daily") == f"{sold}, and subscription {order.subscription_id} has it"
+    taker.event(usage(5))
+    taker.cancel(order.subscription_id, at_once=True)
+    # Cancelled and ordered again it gave as much again.
+    assert not_sold(taker, "daily") == f"{sold}, and this one has had it; order it in the next day"
+    go_to(taker, "2026-11-21 00:00")
+    again = taker.order("daily")
+    # A cycle that began by itself counts like an order.
+    go_to(taker, "2026-11-22 09:00")
+    taker.event(usage(1))
+    taker.cancel(again.subscription_id, at_once=True)
+    assert not_sold(taker, "daily") == f"{sold}, and this one has had it; order it in the next day"
+    assert state_of(replayed(taker.rows)) == state_of(taker.state)
+
+
+def test_a_trial_is_had_once_for_good_unless_nothing_was_granted(taker: Shopper) -> None:
+    waiting = taker.order("trial", Payment.EXTERNAL)
+    sold = "offering trial is sold once to an account"
+    assert not_sold(taker, "trial", Payment.PREPAID) == (
+        f"{sold}, and order {waiting.order_id} waits for its payment; pay it or cancel it first"
+    )
+    taker.give_up(waiting)
+    taker.order("trial", Payment.PREPAID)
+    taker.pass_time(300 * DAY)
+    taker.ask(ApplyDue(ACCOUNT_ID))
+    assert not_sold(taker, "trial", Payment.PREPAID) == f"{sold}, and this one has had it"
+
+
+def test_what_is_sold_once_is_not_had_again_by_a_change(taker: Shopper) -> None:
+    small, beside = taker.order("small", Payment.PREPAID), taker.order("small", Payment.PREPAID)
+    changed(taker, small, "monthly", at_once=False)
+    has = f"offering monthly is sold once to an account, and subscription {small.subscription_id} has it"
+    assert refusal(taker, beside, "monthly") == has
+    assert not_sold(taker, "monthly", Payment.PREPAID) == has
+    # It may come earlier, and its own cancellation may be taken back.
+    changed(taker, small, "monthly")
+    taker.cancel(small.subscription_id)
+    changed(taker, small, "monthly", at_once=False)
+    changed(taker, small, "small")
+    assert refusal(taker, small, "monthly") == "offering monthly is sold once to an account, and this one has had it"
+    renewed = taker.catalog.for_members(extended=True, runs=True, sales=False).offerings["monthly"].terms
+    assert renewed is not None
+    assert not renewed.once
 
 
 # Calls whose debt was written off

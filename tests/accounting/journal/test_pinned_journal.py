@@ -61,13 +61,13 @@ from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
-ROWS = "2cb496aa64ef372cd36403e8a06f51a8f27640e93009dd4f51ceb0e053820100"
-CHECKPOINTS = "be3272bc6501b25ee7994c92dd4dbbce70b2a3fbbfc69fada98ce7d51b385d85"
-ANSWERS = "bab258e5de0216286ba0d0a6968f1697734c53274c5fd9f251f46cf46acec0e1"
+ROWS = "8f919c0ea0318b1dbc9619a483a563cf12089c35784114632c5ef2be0d7227db"
+CHECKPOINTS = "922ce0fc4743ba2e724dcdb0202bfb70c9b91572684084f422f19bc00e1c07f2"
+ANSWERS = "ad5af9161d18dbcb9757cb7410ea885ce92d883dff120fd4ab10455a2faff214"
 
 # The same of a script in which keys mint others and calls have labels.
-ROWS_WITH_RUNS = "efcf55a399a1c77f11495bb205b3a8e04fc57062687647ca359f7bba5fc91912"
-ANSWERS_WITH_RUNS = "0b3b05af05e636aaa72fd55332b000538917e69f98310a7743ef4d91670cf9d3"
+ROWS_WITH_RUNS = "168d0191b2bc4a39b64f2ce8a6e450d1f6f479ea93b368f5deb44eed36369458"
+ANSWERS_WITH_RUNS = "e313d56af0e433936ef002f06bd019fb0a7b644d09883d67a0d85ebe714c3d20"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

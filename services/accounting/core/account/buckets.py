@@ -62,7 +62,10 @@ def _granted(account: Account, entry: BucketGranted, seq: int) -> None:
 def _forget_ended(account: Account, now_us: int) -> None:
     """Drops buckets and adjustments that ended long ago, so that an account does not grow for ever."""
     horizon_us = now_us - ENDED_MEMORY_US
+    # A gift may come back to its bucket as long as it is in transit.
+    giving = {each.bucket_id for each in account.transfers.values() if each.state == "in_transit"}
     ended = [each for each in account.buckets.values() if each.ended and each.valid_until_us < horizon_us and not each.reserved]
+    ended = [each for each in ended if each.bucket_id not in giving]
     for bucket in ended:
         del account.buckets[bucket.bucket_id]
     for order in [each for each in account.orders.values() if 0 < each.remembered_until_us < now_us]:

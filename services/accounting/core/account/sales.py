@@ -54,6 +54,8 @@ def _order_completed(account: Account, entry: OrderCompleted, seq: int) -> None:
     if entry.payment_reference and (subscription := account.subscriptions.get(order.subscription_id)) is not None:
         references = (*subscription.payment_references, entry.payment_reference)
         subscription.payment_references = references[-PAYMENT_REFERENCES_KEPT:]
+    if order.terms.once and order.terms.cycle is None:
+        account.bought[order.terms.offering_id] = entry.time_us
     if order.terms.cycle is not None:
         order.remembered_until_us = entry.time_us + ENDED_MEMORY_US
 
@@ -97,6 +99,8 @@ def _cycle_started(account: Account, entry: CycleStarted, seq: int) -> None:
     subscription.cycle_days = entry.days
     if entry.number > 1:
         subscription.payment_references = ()
+    if subscription.terms.once:
+        account.bought[subscription.terms.offering_id] = entry.time_us
     account.forget_derived()
     _subscription_due(account, subscription)
 

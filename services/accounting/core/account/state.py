@@ -371,6 +371,8 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     keyed: dict[bytes, KeyedCall] = {}
     # By key, in the order of opening: those that live, and those that ended lately.
     runs: dict[str, Run] = {}
+    # By offering that is sold once: when it last granted something, as a pack or a cycle.
+    bought: dict[str, int] = {}
 
     @cached_property
     def derived(self) -> Derived:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from services.accounting.core.account.state import Account, Bucket, Order, Subscription
+from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Bucket, Order, Subscription
 from services.accounting.core.buckets import bucket_entries
 from services.accounting.core.commands import Returned
 from services.accounting.core.cycles import days_of
@@ -125,7 +125,7 @@ def returned_entries(
     unit, purchase_id = paid.terms.price_unit, paid.purchase_id
     prepaid = paid.payment == Payment.PREPAID
     on_line = paid.payment == Payment.PHONE_BILL and not paid.references
-    credited = _credits(account, paid, amount) if on_line else ()
+    credited = _credits(account, paid, amount, now_us) if on_line else ()
     outside = 0 if prepaid else amount - sum(part for _, part in credited)
     returned = PriceReturned(
         account_id=account.account_id,
@@ -148,7 +148,9 @@ def returned_entries(
     granted = BucketGranted(
         account_id=account.account_id,
         time_us=now_us,
-        bucket_id=derived_name("bkt", account.account_id, f"surplus:{purchase_id}/{now_us}"),
+        bucket_id=derived_name(
+            "bkt", account.account_id, f"surplus:{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}"
+        ),
         unit=unit,
         amount=amount,
         valid_from_us=now_us,
@@ -169,9 +171,11 @@ def returned_by(entry: PriceReturned) -> Returned:
     return Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
 
 
-def _credits(account: Account, paid: Paid, amount: int) -> BucketAmounts:
+def _credits(account: Account, paid: Paid, amount: int, now_us: int) -> BucketAmounts:
     """The credit lines whose consumption falls by `amount` in all: the purchase's own first, then the latest."""
     lines = [bucket for bucket in account.buckets.values() if bucket.postpaid and bucket.unit == paid.terms.price_unit]
+    # Those that ended long ago are forgotten with the next grant.
+    lines = [line for line in lines if line.valid_until_us >= now_us - ENDED_MEMORY_US]
     lines.sort(key=lambda line: (line.subscription_id != paid.purchase_id, -line.created_us, line.bucket_id))
     credited = []
     for line in lines:

@@ -23,6 +23,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced, PriceReturned
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sales.credit import credit_of, returned_by
+from services.accounting.core.sales.once import bought_already
 from services.accounting.core.sales.openings import opening_entries, restart_entries
 from services.accounting.core.sales.prices import Span, first_cycle, no_room_for, payment_entries, sold, waits_for_payment
 from services.accounting.core.terms import Terms
@@ -42,8 +43,8 @@ def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: Cha
     terms = sold(catalog, command.offering_id, command.payment)
     if isinstance(terms, Decision):
         return terms
-    if (full := no_room_for(account, terms)) is not None:
-        return full
+    if (refused := bought_already(account, terms, now_us) or no_room_for(account, terms)) is not None:
+        return refused
     subscription_id = derived_name("sub", account.account_id, command.idempotency_key) if terms.cycle else ""
     span = first_cycle(terms, now_us)
     placed = order_placed(account, command, digest, subscription_id, terms, span.price, now_us)

@@ -8,10 +8,11 @@ from services.accounting.core.commands import CancelSubscription, ChangeSubscrip
 from services.accounting.core.entries import Entry, OrderCompleted, PriceReturned, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sales.credit import Cause, Paid, credit_of, returned_entries
+from services.accounting.core.sales.once import bought_already
 from services.accounting.core.sales.openings import end_cycle, restart_entries
 from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
 from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, waits_for_payment
-from services.accounting.core.terms import Payment
+from services.accounting.core.terms import Payment, Terms
 
 _LATER: Final = "change from the next cycle on"
 
@@ -30,15 +31,9 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     known = account.orders.get(order_id)
     if known is not None:
         return known_order(known, digest)
-    if (refused := _not_now(account, subscription, command)) is not None:
-        return refused
-    terms = sold(catalog, command.offering_id, command.payment)
+    terms = _terms_of(account, subscription, command, now_us, catalog)
     if isinstance(terms, Decision):
         return terms
-    if terms.cycle is None:
-        return fail(
-            Fault.NOT_POSSIBLE, f"offering {command.offering_id} is a pack and has no cycles; order it beside the subscription"
-        )
     if not command.at_once:
         if subscription.state != "active":
             return fail(Fault.NOT_POSSIBLE, f"subscription {command.subscription_id} is suspended; change it at once, or pay first")
@@ -77,6 +72,24 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
         return payment
     entries = [placed, *restart, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
     return Decision(entries, ordered(placed, "completed", command.subscription_id, entries))
+
+
+def _terms_of(
+    account: Account, subscription: Subscription, command: ChangeSubscription, now_us: int, catalog: ChargingCatalog
+) -> Terms | Decision:
+    """The terms that a subscription is changed to, or the refusal of the change."""
+    if (refused := _not_now(account, subscription, command)) is not None:
+        return refused
+    terms = sold(catalog, command.offering_id, command.payment)
+    if isinstance(terms, Decision):
+        return terms
+    if terms.cycle is None:
+        return fail(
+            Fault.NOT_POSSIBLE, f"offering {command.offering_id} is a pack and has no cycles; order it beside the subscription"
+        )
+    if command.offering_id == subscription.terms.offering_id:
+        return terms
+    return bought_already(account, terms, now_us, subscription.subscription_id) or terms
 
 
 def _not_now(account: Account, subscription: Subscription, command: ChangeSubscription) -> Decision | None:

@@ -11,7 +11,7 @@ from litestar.params import FromPath
 
 from services.edge.api.account_json import AMOUNTS_IN, bucket_json, debt_json, losses_json, rfc3339, session_json
 from services.edge.api.admin.body import TIMEOUT_S, Name, parse
-from services.edge.api.admin.command import give
+from services.edge.api.admin.command import ask_updated, give
 from services.edge.api.admin.limits import counter_json, limits_json
 from services.edge.api.admin.orders import order_json, subscription_json
 from services.edge.api.admin.transfers import transfer_json
@@ -25,6 +25,7 @@ from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_g
 class _AccountToOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offering_id: Name | None = None
     idempotency_key: Name | None = None
+    external_id: Name | None = None
 
 
 def account_routes(
@@ -45,7 +46,14 @@ def account_routes(
             account_id=account_id, idempotency_key=derived_name("member", account_id, key)
         )
         member = (await answer(authentication.CreateMember(joining, timeout=TIMEOUT_S))).member
-        return {"account_id": opened.account_id, "offering_id": opened.offering_id, "member_id": member.member_id}
+        if wanted.external_id is not None:
+            await name_in(authentication, opened.account_id, wanted.external_id)
+        return {
+            "account_id": opened.account_id,
+            "offering_id": opened.offering_id,
+            "member_id": member.member_id,
+            "external_id": wanted.external_id,
+        }
 
     @get("/accounts/{account_id:str}")
     async def show_account(account_id: FromPath[str]) -> dict[str, Any]:
@@ -62,7 +70,19 @@ def account_routes(
         resuming = authentication_pb2.ResumeAccountRequest(account_id=account_id)
         return _suspension_json((await answer(authentication.ResumeAccount(resuming, timeout=TIMEOUT_S))).suspension)
 
-    return [open_account, show_account, suspend_account, resume_account]
+    @get("/accounts/{account_id:str}/orders")
+    async def list_orders(account_id: FromPath[str]) -> dict[str, Any]:
+        return {**AMOUNTS_IN, "data": [order_json(order) for order in (await account_of(accounting, account_id)).orders]}
+
+    return [open_account, show_account, suspend_account, resume_account, list_orders]
+
+
+async def name_in(
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", account_id: str, external_id: str
+) -> None:
+    """Gives an account its external ID. Errors: `ServiceError` ACCOUNT_UNKNOWN, ALREADY_EXISTS."""
+    naming = authentication_pb2.NameAccountRequest(account_id=account_id, external_id=external_id)
+    await ask_updated(authentication.NameAccount(naming, timeout=TIMEOUT_S), "authentication")
 
 
 async def account_of(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", account_id: str) -> accounting_pb2.Account:

@@ -25,6 +25,11 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 _RIGHT: Final = {
     "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
     "idempotency_key": "a string of 1 to 200 characters, none a control character, a new one for each thing that is made",
+    "external_id": "a string of 1 to 200 characters, the account's ID in the operator's systems",
+    "display_name": "a string of 1 to 200 characters, the name of the member",
+    "member_id": "the ID of a member of the account; left out for its first",
+    "code": "the code of an invitation, like inv-0123456789abcdef0123456789abcdef",
+    "invitation_days": "an integer of days, 1 to 365; left out for 7",
     "unit": '"TOKEN", "POINT" or "CURRENCY"',
     "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",
     "amount": f"an integer of micro-units, 1 to {AMOUNT_MAX}",

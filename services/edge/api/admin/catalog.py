@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
+from services.edge.api.account_json import AMOUNTS_IN
 from services.edge.catalog import CatalogHolder, Snapshot
-from services.edge.http.problems import unavailable
+from services.edge.http.problems import not_found, unavailable
 
 
 def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
@@ -65,4 +68,12 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
             ]
         }
 
-    return [list_models, list_offerings]
+    @get("/offerings/{offering_id:str}")
+    async def show_offering(offering_id: FromPath[str]) -> dict[str, Any]:
+        offering = next((each for each in in_force().catalog.offerings if each.offering_id == offering_id), None)
+        if offering is None:
+            message = f"The catalog has no offering {offering_id!r}; GET /v1/admin/offerings lists them."
+            raise not_found("offering_not_found", message, "offering_id")
+        return {**AMOUNTS_IN, **MessageToDict(offering, preserving_proto_field_name=True)}
+
+    return [list_models, list_offerings, show_offering]

@@ -1,4 +1,4 @@
-"""The way of administrative commands to accounting, which all of them take: each says who gives it."""
+"""The ways of administrative commands: to accounting each says who gives it; a service of the release before may not know one."""
 
 from typing import Any, Protocol, TypeVar
 
@@ -6,8 +6,10 @@ import grpc
 from litestar import Request
 
 from services.edge.api.admin.body import TIMEOUT_S
+from services.edge.http.problems import unavailable
 from services.edge.identity.actors import actor_of
 from services.runtime.clients import answer
+from services.runtime.errors import from_rpc
 from tokenline.accounting.v1 import accounting_pb2
 
 
@@ -18,6 +20,16 @@ class _Command(Protocol):
 
 C = TypeVar("C", bound=_Command)
 R = TypeVar("R")
+
+
+async def ask_updated(call: "grpc.aio.UnaryUnaryCall[Any, R]", service: str) -> R:
+    """The answer to a call of a method that the release before does not have. Errors: `ServiceError`; `Problem` 503 meanwhile."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            raise unavailable(f"{service} is being updated") from None
+        raise from_rpc(error) from error
 
 
 async def give(request: Request[Any, Any, Any], method: "grpc.aio.UnaryUnaryMultiCallable[C, R]", command: C) -> R:

@@ -21,6 +21,7 @@ from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_g
 class _KeyToIssue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotency_key: Name | None = None
     scopes: list[Scope] = []
+    member_id: Name | None = None
 
 
 def key_routes(
@@ -34,7 +35,9 @@ def key_routes(
         wanted = parse(await request.body(), _KeyToIssue)
         # Authentication knows one set of idempotency keys for all it makes; a caller's is his own for each account.
         idempotency_key = derived_name("key", account_id, wanted.idempotency_key or secrets.token_hex(16))
-        issuing = authentication_pb2.CreateKeyRequest(account_id=account_id, idempotency_key=idempotency_key, scopes=wanted.scopes)
+        issuing = authentication_pb2.CreateKeyRequest(
+            account_id=account_id, member_id=wanted.member_id or "", idempotency_key=idempotency_key, scopes=wanted.scopes
+        )
         issued = await answer(authentication.CreateKey(issuing, timeout=TIMEOUT_S))
         return {
             "key_id": issued.key.key_id,

@@ -19,6 +19,7 @@ from services.edge.api.admin.corrections import correction_routes
 from services.edge.api.admin.journal import journal_routes
 from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
+from services.edge.api.admin.members import account_name_routes, member_routes
 from services.edge.api.admin.orders import order_routes, subscription_routes
 from services.edge.api.admin.statements import statement_routes
 from services.edge.api.admin.transfers import transfer_routes
@@ -26,6 +27,7 @@ from services.edge.catalog import CatalogHolder
 from services.edge.http.problems import invalid_admin_token
 from services.edge.identity.actors import ADMINISTRATOR, let_in
 from services.edge.identity.principals import bearer
+from services.runtime.clock import Clock
 from services.runtime.config import ConfigError
 from services.runtime.http.asgi import exchange_of
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -54,6 +56,7 @@ def admin_router(
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub",
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
     billing: "billing_pb2_grpc.BillingServiceAsyncStub",
+    clock: Clock,
 ) -> Router:
     """All routes under /v1/admin."""
     expected = _digest(token.encode("ascii"))
@@ -69,6 +72,8 @@ def admin_router(
         "/v1/admin",
         route_handlers=[
             *account_routes(accounting, authentication),
+            *account_name_routes(authentication),
+            *member_routes(accounting, authentication, clock),
             *key_routes(accounting, authentication),
             *catalog_routes(catalog),
             *correction_routes(accounting),

@@ -40,6 +40,31 @@ class AuthenticationServiceStub:
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateMemberRequest.SerializeToString,
                 response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateMemberResponse.FromString,
                 _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/ListMembers',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
+        self.ListAccounts = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/ListAccounts',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
+        self.NameAccount = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/NameAccount',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.NameAccountRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.NameAccountResponse.FromString,
+                _registered_method=True)
+        self.CreateInvitation = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/CreateInvitation',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateInvitationRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateInvitationResponse.FromString,
+                _registered_method=True)
+        self.AcceptInvitation = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/AcceptInvitation',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationResponse.FromString,
+                _registered_method=True)
         self.CreateKey = channel.unary_unary(
                 '/tokenline.authentication.v1.AuthenticationService/CreateKey',
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyRequest.SerializeToString,
@@ -99,6 +124,44 @@ class AuthenticationServiceServicer:
     def CreateMember(self, request, context):
         """Adds a member to an account. Idempotent by idempotency_key: a repeat returns the same member;
         other content under the same key is IDEMPOTENCY_CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMembers(self, request, context):
+        """Lists an account's members, oldest first; an account without any has an empty list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccounts(self, request, context):
+        """Lists the accounts that have a member, in the order of their IDs, a page at a time; or the one of an external ID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NameAccount(self, request, context):
+        """Gives an account the ID that the operator's systems know it by, in place of the one before. Idempotent. ALREADY_EXISTS when
+        another account has it; account without members: ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateInvitation(self, request, context):
+        """Makes an invitation to an account: its code makes one member. The code is in this answer and never again: a repeat of the same
+        idempotency_key is ALREADY_EXISTS. Account without members: ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptInvitation(self, request, context):
+        """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
+        member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +251,31 @@ def add_AuthenticationServiceServicer_to_server(servicer, server):
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateMemberRequest.FromString,
                     response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateMemberResponse.SerializeToString,
             ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListMembersRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListMembersResponse.SerializeToString,
+            ),
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListAccountsRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'NameAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.NameAccount,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.NameAccountRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.NameAccountResponse.SerializeToString,
+            ),
+            'CreateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvitation,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateInvitationRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateInvitationResponse.SerializeToString,
+            ),
+            'AcceptInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptInvitation,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationResponse.SerializeToString,
+            ),
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyRequest.FromString,
@@ -267,6 +355,141 @@ class AuthenticationService:
             '/tokenline.authentication.v1.AuthenticationService/CreateMember',
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateMemberRequest.SerializeToString,
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/ListMembers',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListMembersRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/ListAccounts',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListAccountsRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NameAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/NameAccount',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.NameAccountRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.NameAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/CreateInvitation',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateInvitationRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/AcceptInvitation',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationResponse.FromString,
             options,
             channel_credentials,
             insecure,

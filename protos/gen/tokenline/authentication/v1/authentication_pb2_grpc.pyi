@@ -39,6 +39,22 @@ class AuthenticationServiceStub:
     """Adds a member to an account. Idempotent by idempotency_key: a repeat returns the same member;
     other content under the same key is IDEMPOTENCY_CONFLICT.
     """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.ListMembersRequest, _authentication_pb2.ListMembersResponse]
+    """Lists an account's members, oldest first; an account without any has an empty list."""
+    ListAccounts: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.ListAccountsRequest, _authentication_pb2.ListAccountsResponse]
+    """Lists the accounts that have a member, in the order of their IDs, a page at a time; or the one of an external ID."""
+    NameAccount: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.NameAccountRequest, _authentication_pb2.NameAccountResponse]
+    """Gives an account the ID that the operator's systems know it by, in place of the one before. Idempotent. ALREADY_EXISTS when
+    another account has it; account without members: ACCOUNT_UNKNOWN.
+    """
+    CreateInvitation: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.CreateInvitationRequest, _authentication_pb2.CreateInvitationResponse]
+    """Makes an invitation to an account: its code makes one member. The code is in this answer and never again: a repeat of the same
+    idempotency_key is ALREADY_EXISTS. Account without members: ACCOUNT_UNKNOWN.
+    """
+    AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.AcceptInvitationRequest, _authentication_pb2.AcceptInvitationResponse]
+    """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
+    member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
+    """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.CreateKeyRequest, _authentication_pb2.CreateKeyResponse]
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
@@ -80,6 +96,22 @@ class AuthenticationServiceAsyncStub(AuthenticationServiceStub):
     CreateMember: _aio.UnaryUnaryMultiCallable[_authentication_pb2.CreateMemberRequest, _authentication_pb2.CreateMemberResponse]  # type: ignore[assignment]
     """Adds a member to an account. Idempotent by idempotency_key: a repeat returns the same member;
     other content under the same key is IDEMPOTENCY_CONFLICT.
+    """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_authentication_pb2.ListMembersRequest, _authentication_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """Lists an account's members, oldest first; an account without any has an empty list."""
+    ListAccounts: _aio.UnaryUnaryMultiCallable[_authentication_pb2.ListAccountsRequest, _authentication_pb2.ListAccountsResponse]  # type: ignore[assignment]
+    """Lists the accounts that have a member, in the order of their IDs, a page at a time; or the one of an external ID."""
+    NameAccount: _aio.UnaryUnaryMultiCallable[_authentication_pb2.NameAccountRequest, _authentication_pb2.NameAccountResponse]  # type: ignore[assignment]
+    """Gives an account the ID that the operator's systems know it by, in place of the one before. Idempotent. ALREADY_EXISTS when
+    another account has it; account without members: ACCOUNT_UNKNOWN.
+    """
+    CreateInvitation: _aio.UnaryUnaryMultiCallable[_authentication_pb2.CreateInvitationRequest, _authentication_pb2.CreateInvitationResponse]  # type: ignore[assignment]
+    """Makes an invitation to an account: its code makes one member. The code is in this answer and never again: a repeat of the same
+    idempotency_key is ALREADY_EXISTS. Account without members: ACCOUNT_UNKNOWN.
+    """
+    AcceptInvitation: _aio.UnaryUnaryMultiCallable[_authentication_pb2.AcceptInvitationRequest, _authentication_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
+    """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
+    member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
     """
     CreateKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.CreateKeyRequest, _authentication_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
@@ -125,6 +157,52 @@ class AuthenticationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_authentication_pb2.CreateMemberResponse, _abc.Awaitable[_authentication_pb2.CreateMemberResponse]]:
         """Adds a member to an account. Idempotent by idempotency_key: a repeat returns the same member;
         other content under the same key is IDEMPOTENCY_CONFLICT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _authentication_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.ListMembersResponse, _abc.Awaitable[_authentication_pb2.ListMembersResponse]]:
+        """Lists an account's members, oldest first; an account without any has an empty list."""
+
+    @_abc_1.abstractmethod
+    def ListAccounts(
+        self,
+        request: _authentication_pb2.ListAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.ListAccountsResponse, _abc.Awaitable[_authentication_pb2.ListAccountsResponse]]:
+        """Lists the accounts that have a member, in the order of their IDs, a page at a time; or the one of an external ID."""
+
+    @_abc_1.abstractmethod
+    def NameAccount(
+        self,
+        request: _authentication_pb2.NameAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.NameAccountResponse, _abc.Awaitable[_authentication_pb2.NameAccountResponse]]:
+        """Gives an account the ID that the operator's systems know it by, in place of the one before. Idempotent. ALREADY_EXISTS when
+        another account has it; account without members: ACCOUNT_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateInvitation(
+        self,
+        request: _authentication_pb2.CreateInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.CreateInvitationResponse, _abc.Awaitable[_authentication_pb2.CreateInvitationResponse]]:
+        """Makes an invitation to an account: its code makes one member. The code is in this answer and never again: a repeat of the same
+        idempotency_key is ALREADY_EXISTS. Account without members: ACCOUNT_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptInvitation(
+        self,
+        request: _authentication_pb2.AcceptInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.AcceptInvitationResponse, _abc.Awaitable[_authentication_pb2.AcceptInvitationResponse]]:
+        """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
+        member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,41 @@
+"""Limits as people write them: in the form of an offering's limits in the catalog, amounts in whole units."""
+
+from typing import Any
+
+import click
+import msgspec
+from google.protobuf.json_format import MessageToDict
+
+from services.registry.catalog_message import limit_message
+from services.registry.offerings import Limit, limit_flaws
+
+
+def read_limits(text: str, subject: str) -> list[dict[str, Any]]:
+    """The limits of a list in JSON or YAML, as the administrative API takes them; `per` is left out where the subject says it.
+
+    Errors: `click.UsageError` that names the limit, its field and what would be right.
+    """
+    try:
+        listed = msgspec.yaml.decode(text)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"--limits is no JSON or YAML: {error}") from None
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise click.UsageError('--limits must be a list of limits, like \'[{"limit_id": "day", "usage": 5, "unit": "TOKEN"}]\'')
+    return [limit_of(each, subject, f"limits[{index}]") for index, each in enumerate(listed)]
+
+
+def limit_of(written: dict[str, Any], subject: str, place: str) -> dict[str, Any]:
+    """One limit of a subject as the administrative API takes it. Errors: `click.UsageError`."""
+    if isinstance(written.get("usage"), dict):
+        raise click.UsageError(
+            f"{place}: usage is an amount in whole units, with its unit beside it and not below it, like"
+            ' {"limit_id": "day", "usage": 5, "unit": "TOKEN", "window": {"calendar": "day"}}'
+        )
+    try:
+        limit = msgspec.convert({"per": subject.partition(":")[0], **written}, Limit)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"{place}: {error}; its fields: {', '.join(Limit.__struct_fields__)}") from None
+    for field, message in limit_flaws(limit):
+        raise click.UsageError(f"{place}{'.' if field else ''}{field} {message}")
+    told: dict[str, Any] = MessageToDict(limit_message(limit), preserving_proto_field_name=True)
+    return told

@@ -29,6 +29,7 @@ from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
+from tests.mutations.price_lists import PRICE_LISTS
 from tests.mutations.records import RECORDS
 from tests.mutations.responses import RESPONSES
 from tests.mutations.routes import ROUTES
@@ -72,6 +73,7 @@ MUTATIONS = (
     *DURABILITY,
     *MEDIA,
     *SHELF,
+    *PRICE_LISTS,
     *COUNTS,
 )
 

@@ -21,6 +21,7 @@ from services.accounting.core.commands import (
     SpentBudget,
     digest_of,
     fail,
+    some_of,
 )
 from services.accounting.core.entries import RunOpened, RunsEnded
 from services.accounting.core.limits import Rules
@@ -34,8 +35,6 @@ DEPTH_MAX: Final = 4
 LIVING_MAX: Final = 1_000
 LIFE_US_MAX: Final = 30 * 24 * 3_600 * 1_000_000
 _PARALLEL: Final = "parallel-calls"
-# Models that a message names.
-_SHOWN_MAX: Final = 20
 _SECOND_US: Final = 1_000_000
 
 
@@ -86,12 +85,6 @@ def budget_id(unit: str) -> str:
     return f"budget-{_name(unit)}"
 
 
-def _shown(model_ids: list[str]) -> str:
-    """Models for a message, of which a cell may have hundreds: an error of an RPC has room for some kilobytes."""
-    rest = len(model_ids) - _SHOWN_MAX
-    return ", ".join(model_ids[:_SHOWN_MAX]) + (f", and {rest} more that GET /v1/models lists" if rest > 0 else "")
-
-
 def _name(unit: str) -> str:
     return unit.rpartition(":")[2]
 
@@ -132,10 +125,10 @@ def _wider(command: OpenRun, above: list[Run], rules: Rules, now_us: int, catalo
     if rules.valid_until_us and now_us + command.valid_for_us > rules.valid_until_us:
         left_s = (rules.valid_until_us - now_us) // _SECOND_US
         yield f"valid_seconds: the key that mints lives for {left_s} s; give at most that, or leave it out to live as long"
-    known = sorted(catalog.model_ids if rules.model_ids is None else rules.model_ids)
+    known = catalog.model_ids if rules.model_ids is None else rules.model_ids
     for model_id in command.model_ids:
         if model_id not in known:
-            yield f"models: the key that mints may not use {model_id!r}; it may use {_shown(known)}"
+            yield f"models: the key that mints may not use {model_id!r}; it may use {some_of(known)}"
     if parallel_max and command.parallel_calls > parallel_max:
         yield f"parallel_calls: the key that mints may have {parallel_max}; give at most that"
 

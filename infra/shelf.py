@@ -56,7 +56,7 @@ def _row(offering: Offering, catalog: Catalog) -> str:
     tariff = offering.tariff_id + (f", then {offering.overage_tariff_id}" if offering.overage_tariff_id else "")
     cells = (
         f"`{offering.offering_id}`",
-        offering.display_name,
+        _name(offering.display_name),
         price,
         "; ".join(map(_grant, offering.allowances)),
         tariff,
@@ -64,6 +64,10 @@ def _row(offering: Offering, catalog: Catalog) -> str:
         "; ".join(map(_limit, offering.limits)),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _name(name: str | dict[str, str]) -> str:
+    return name if isinstance(name, str) else " / ".join(name.values())
 
 
 def _grant(allowance: Allowance) -> str:

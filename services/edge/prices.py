@@ -26,7 +26,7 @@ class PriceList(NamedTuple):
 
 
 def price_list(snapshot: Snapshot) -> PriceList:
-    """The list of a catalog's models and public tariffs. Takes some 30 ms for 400 models.
+    """The list of a catalog's models and public tariffs. Takes some tens of milliseconds for 400 models.
 
     Rates are in micro-units per 1,000,000 of their measure. A tariff without a price for a model has null there.
     """

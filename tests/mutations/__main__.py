@@ -30,6 +30,7 @@ from tests.mutations.overload import OVERLOAD
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
+from tests.mutations.price_lists import PRICE_LISTS
 from tests.mutations.records import RECORDS
 from tests.mutations.responses import RESPONSES
 from tests.mutations.routes import ROUTES
@@ -74,6 +75,7 @@ MUTATIONS = (
     *DURABILITY,
     *MEDIA,
     *SHELF,
+    *PRICE_LISTS,
     *COUNTS,
 )
 

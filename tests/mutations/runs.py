@@ -88,6 +88,7 @@ _OF_ACCOUNTING: Final = (
         _CORE,
     ),
     one("a wish for a longer life is no error", _RUNS, "now_us + command.valid_for_us > rules.valid_until_us", "False", _CORE),
+    one("a message names all models of the cell", _RUNS, "it may use {some_of(known)}", "it may use {', '.join(known)}", _CORE),
     one("a child may use other models than its parent", _RUNS, "        if model_id not in known:\n", "        if False:\n", _CORE),
     one(
         "a child may have more parallel calls",

@@ -1,6 +1,6 @@
 """Commands to an account, and their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,6 +13,9 @@ from services.token_classes import Measure, Measures, Vector
 
 if TYPE_CHECKING:
     from services.accounting.core.account.state import Account
+
+# Names that a message lists.
+_NAMED_MAX: Final = 10
 
 
 class ResultCode(IntEnum):
@@ -658,6 +661,12 @@ class Decision(NamedTuple):
 
     entries: Sequence[Entry]
     answer: Answer
+
+
+def some_of(names: Iterable[str]) -> str:
+    """The first of these names, for a message: a catalog has hundreds, and a refusal must fit the head of an answer."""
+    known = sorted(names)
+    return ", ".join(known[:_NAMED_MAX]) + (", ..." if len(known) > _NAMED_MAX else "")
 
 
 def fail(fault: Fault, message: str) -> Decision:

@@ -45,6 +45,7 @@ from services.accounting.core.commands import (
     UpdateSession,
     WriteOffDebt,
     fail,
+    some_of,
 )
 from services.accounting.core.entries import AccountOpened
 from services.accounting.core.offerings import ChargingCatalog
@@ -68,7 +69,7 @@ def _open(command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decisi
         if offering is None:
             return fail(
                 Fault.OFFERING_UNKNOWN,
-                f"no offering {command.offering_id!r} in the catalog; there are {', '.join(sorted(catalog.offerings))}",
+                f"no offering {command.offering_id!r} in the catalog; there are {some_of(catalog.offerings)}",
             )
         if offering.terms is not None:
             return fail(

@@ -21,6 +21,7 @@ from services.accounting.core.commands import (
     SpentBudget,
     digest_of,
     fail,
+    some_of,
 )
 from services.accounting.core.entries import RunOpened, RunsEnded
 from services.accounting.core.limits import Rules
@@ -124,10 +125,10 @@ def _wider(command: OpenRun, above: list[Run], rules: Rules, now_us: int, catalo
     if rules.valid_until_us and now_us + command.valid_for_us > rules.valid_until_us:
         left_s = (rules.valid_until_us - now_us) // _SECOND_US
         yield f"valid_seconds: the key that mints lives for {left_s} s; give at most that, or leave it out to live as long"
-    known = sorted(catalog.model_ids if rules.model_ids is None else rules.model_ids)
+    known = catalog.model_ids if rules.model_ids is None else rules.model_ids
     for model_id in command.model_ids:
         if model_id not in known:
-            yield f"models: the key that mints may not use {model_id!r}; it may use {', '.join(known)}"
+            yield f"models: the key that mints may not use {model_id!r}; it may use {some_of(known)}"
     if parallel_max and command.parallel_calls > parallel_max:
         yield f"parallel_calls: the key that mints may have {parallel_max}; give at most that"
 

@@ -27,6 +27,7 @@ from services.accounting.core.commands import (
     Settled,
     SpentBudget,
     UpdateSession,
+    some_of,
 )
 from services.accounting.core.entries import CallLabelled, RunOpened, RunsEnded, SessionCreated, SessionSettled
 from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
@@ -251,6 +252,14 @@ def test_models_are_the_parents(agent: Agent) -> None:
     for key in ("parent", "child"):
         assert refusal(agent.call(1, 0, key=key, model="other")).code == ResultCode.END_USER_SERVICE_DENIED
         agent.use(key, 1)
+
+
+def test_of_very_many_models_some_are_named() -> None:
+    agent = Agent(base=offering({f"model-{number:03}": flat(EACH) for number in range(300)}))
+    agent.grant(UNIT)
+    _, message = agent.refused("a", model_ids=("none",))
+    names = ", ".join(f"model-{number:03}" for number in range(10))
+    assert message == f"models: the key that mints may not use 'none'; it may use {names}, ..."
 
 
 def test_parallel_calls_are_the_parents_and_count_in_it(agent: Agent) -> None:
@@ -796,3 +805,9 @@ def test_whatever_happens_no_budget_is_passed_and_every_sum_is_right(seed: int, 
             assert budget.used + budget.held <= budget.amount, key
     assert books(agent) == []
     assert isinstance(next(iter(agent.state.runs.values())), Run)
+
+
+def test_a_refusal_names_ten_of_a_catalogs_names() -> None:
+    names = {f"model-{number:03}" for number in range(400)}
+    assert some_of(names) == ", ".join(f"model-{number:03}" for number in range(10)) + ", ..."
+    assert some_of(["b", "a"]) == "a, b"

@@ -203,6 +203,7 @@ def _export_metrics(counts: Sequence[Metrics]) -> None:
     for name, description in (
         ("commands", "Commands decided"),
         ("refusals", "Commands refused: quota, model not sold, no rate"),
+        ("shed", "Creates and Updates refused, because too many answers waited for their commit"),
         ("commits", "Transactions committed"),
         ("entries", "Journal entries written"),
         ("recoveries", "Times that the partitions were recovered after a failed commit"),

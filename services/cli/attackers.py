@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache
 from ipaddress import IPv4Address
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httptools
@@ -31,17 +32,23 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 # A connection that was refused is tried again after this time.
 _AGAIN_S: Final = 0.01
 _SMALL_BUFFER_BYTES: Final = 4_096
+# The last answers come within this time: refusals may wait for half of it.
+_LAST_ANSWERS_S: Final = 60.0
 _NICE: Final = 19
+# A tenth of an honest client's weight: beside programs of others, nicer attackers would not attack.
+_SESSION_NICE: Final = 10
 _BURNED: Final = 10_000
 # Connections: of those that do little, of those at full speed, of those that send without end.
 _MANY: Final = 6_000
 _MORE: Final = 10_000
 _AT_ONCE: Final = 64
+_PARALLEL: Final = 256
 _FLOODS: Final = 16
 _READERS: Final = 8
 _STALLED: Final = 20
 _SLOW: Final = 2_000
 _ADDRESSES: Final = 1_000
+_FEW_ADDRESSES: Final = 10
 _PIECE_BYTES: Final = 64 * 1024
 _HEADER_BYTES: Final = 60_000_000
 _HEADERS: Final = 110_000
@@ -216,7 +223,13 @@ def _stream(attack: Attack) -> Pieces:
             "simulate": {"output_tokens": STREAM_TOKENS, "tokens_per_second": _TOKENS_PER_SECOND},
         }
     )
-    return iter((_post(attack.api_keys[0], b"Content-Length: %d\r\n" % len(body)) + body,))
+    return iter((_post(attack.api_keys[0], b"Content-Length: %d\r\n" % len(body)) + body, None))
+
+
+def _calls(attack: Attack) -> Pieces:
+    fields = {"model": attack.model_id, "messages": [{"role": "user", "content": "hi"}], "simulate": {"output_tokens": 20}}
+    body = msgspec.json.encode({**fields, "max_tokens": 50})
+    return _with_keys(lambda: attack.api_keys[0], body=body)
 
 
 def _metrics(attack: Attack) -> Pieces:
@@ -245,6 +258,10 @@ WAYS: Final[dict[str, Way]] = {
     "names": Way("bodies of 1.8 million names, on 8 connections", _READERS, _names),
     "stalled-bodies": Way("18 MB of 20 bodies that go no further", _STALLED, _stalled),
     "stopped-readers": Way("20 streams that nobody reads", _STALLED, _stream, stops_reading=True, is_charged=True),
+    "one-account": Way(
+        "calls of one account, on 10,000 connections of 10 addresses", _MORE, _calls, _FEW_ADDRESSES, is_charged=True
+    ),
+    "runaway-agent": Way("calls of one account, at full speed on 256 connections", _PARALLEL, _calls, is_charged=True),
     "metrics": Way("8 readers of /metrics at full speed", _READERS, _metrics, to_operators=True),
     "upgrades": Way("requests to upgrade, at full speed on 64 connections", _AT_ONCE, _upgrades),
 }
@@ -267,7 +284,7 @@ class _Attacker(asyncio.Protocol):
         self._transport: Any = None
         self._parser: Any = None
         self._paused = False
-        self._waits = False
+        self.waits = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -291,15 +308,17 @@ class _Attacker(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._attackers.count(str(self._parser.get_status_code()))
         if self._attackers.way.stops_reading:
+            self.waits = False
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._waits:
-            self._waits = False
+        if self.waits:
+            self.waits = False
             self.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.waits = False
         self._attackers.open.discard(self)
         self.closed.set_result(None)
 
@@ -313,10 +332,10 @@ class _Attacker(asyncio.Protocol):
 
     def go_on(self) -> None:
         """Sends what is next, as far as it is taken; of an attack with pauses one piece."""
-        while self._transport is not None and not self._transport.is_closing() and not self._paused and not self._waits:
+        while self._sends and self._transport is not None and not self._transport.is_closing():
             piece = next(self._pieces, b"")
             if piece is None:
-                self._waits = True
+                self.waits = True
             elif not piece:
                 return
             else:
@@ -324,6 +343,10 @@ class _Attacker(asyncio.Protocol):
                 self._transport.write(piece)
                 if self._attackers.way.pause_s:
                     return
+
+    @property
+    def _sends(self) -> bool:
+        return self._attackers.sends and not self._paused and not self.waits
 
     def abort(self) -> None:
         """Ends the connection."""
@@ -338,6 +361,7 @@ class _Attackers:
         self.attack = attack
         self.way = way
         self.open: set[_Attacker] = set()
+        self.sends = True
         self.ending = False
         self.sent_bytes = 0
         self._connections = 0
@@ -363,6 +387,10 @@ class _Attackers:
         if way.pause_s:
             tasks.append(asyncio.create_task(self._go_on_slowly()))
         await told.wait()
+        if way.is_charged:
+            # Calls that are counted must be those that are charged.
+            self.sends = False
+            await self._await_answers()
         attacked = Attacked(
             connections=self._connections,
             ended=self._connections - len(self.open),
@@ -375,9 +403,15 @@ class _Attackers:
         await asyncio.gather(*tasks)
         return attacked
 
+    async def _await_answers(self) -> None:
+        until_s = asyncio.get_running_loop().time() + _LAST_ANSWERS_S
+        # A connection tells nobody of its answer.
+        while any(attacker.waits for attacker in self.open) and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(_AGAIN_S)
+
     async def _connect_until_end(self, address: str) -> None:
         loop = asyncio.get_running_loop()
-        while not self.ending:
+        while self.sends and not self.ending:
             try:
                 _, attacker = await loop.create_connection(
                     lambda: _Attacker(self), "127.0.0.1", self._port, local_addr=(address, 0)
@@ -421,6 +455,9 @@ async def _until_told(attack: Attack) -> Attacked:
 def main() -> None:
     """Makes each attack of standard input."""
     os.nice(_NICE)
+    # Where the kernel shares a processor among sessions, niceness counts within one alone, and each session has one of its own.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_SESSION_NICE), encoding="ascii")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     while line := sys.stdin.readline():

@@ -26,7 +26,9 @@ from services.edge.call.admission import Interpreter
 from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
+from services.edge.call.priority import PriorityClasses
 from services.edge.call.probes import Prober
+from services.edge.call.turns import Turns
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
@@ -90,6 +92,9 @@ _BODIES_IN_ALL: Final = 10
 _BODIES_OF_ACCOUNT: Final = 2
 # Conversations that sockets keep may have as many bytes as bodies; those of an account, this part of them.
 _KEPT_OF_ACCOUNT: Final = 2
+# Calls in hand at once: more than a core relays, and far below what its memory holds. Half of the connections at the most, because
+# a connection without a call makes way for another client.
+_CALLS_MAX: Final = 8_192
 # People, Prometheus and probes.
 _OPERATORS_CONNECTIONS_MAX: Final = 256
 # They have had all the time that clients had.
@@ -148,10 +153,11 @@ async def run_edge(
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
 
         catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle, clock))
+        classes = PriorityClasses(catalog)
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
-        charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting))
+        charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting, classes))
 
         metrics = RequestMetrics()
         metrics.export()
@@ -159,7 +165,8 @@ async def run_edge(
         router = await stack.enter_async_context(_router(config, vendors, lifecycle))
         counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
-        calls = stack.enter_context(_model_calls(config, principals, path, counts, metrics, clock))
+        turns = _turns(config, classes)
+        calls = stack.enter_context(_model_calls(config, principals, path, counts, turns, metrics, clock))
         # Once it listens.
         doors: list[Listener] = []
         parts = Parts(
@@ -218,7 +225,7 @@ async def _router(config: EdgeConfig, vendors: VendorClient, lifecycle: Lifecycl
 
 @asynccontextmanager
 async def _charging(
-    config: EdgeConfig, channel: grpc.aio.Channel, to_accounting: Callable[[str], grpc.aio.Channel]
+    config: EdgeConfig, channel: grpc.aio.Channel, to_accounting: Callable[[str], grpc.aio.Channel], classes: PriorityClasses
 ) -> AsyncIterator[ChargingClient]:
     """The client of accounting, with what an outbox still owes it."""
     async with AsyncExitStack() as stack:
@@ -227,7 +234,14 @@ async def _charging(
             stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
             outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
             stack.push_async_callback(outbox.close)
-        yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting))
+        yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting, classes.note))
+
+
+def _turns(config: EdgeConfig, classes: PriorityClasses) -> Turns:
+    places = min(_CALLS_MAX, config.http_limits.for_process().connections_max // 2)
+    turns = Turns(places, classes)
+    turns.export()
+    return turns
 
 
 def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, vendors: VendorClient, router: Router) -> CallPath:
@@ -242,6 +256,7 @@ def _model_calls(
     principals: Principals,
     calls: CallPath,
     counts: TokenCounts,
+    turns: Turns,
     metrics: RequestMetrics,
     clock: Clock,
 ) -> Iterator[dict[str, ModelCalls]]:
@@ -261,6 +276,7 @@ def _model_calls(
                 principals,
                 calls,
                 counts,
+                turns,
                 reader,
                 bodies,
                 config.body_bytes_max,

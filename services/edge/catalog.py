@@ -115,6 +115,22 @@ class Abandoned(Enum):
     MADE = registry_pb2.ABANDONED_ANSWER_MADE
 
 
+class PriorityClass(Enum):
+    """The class of an offering's accounts where an edge has more calls than it can begin."""
+
+    LOW = registry_pb2.PRIORITY_CLASS_LOW
+    STANDARD = registry_pb2.PRIORITY_CLASS_STANDARD
+    HIGH = registry_pb2.PRIORITY_CLASS_HIGH
+
+    @property
+    def cost(self) -> float:
+        """How much a call takes of its account's share."""
+        return _COSTS[self]
+
+
+_COSTS: Final = {PriorityClass.LOW: 4.0, PriorityClass.STANDARD: 1.0, PriorityClass.HIGH: 0.25}
+
+
 class SellableOffering(NamedTuple):
     """A plan for sale, with its tariff."""
 
@@ -139,6 +155,7 @@ class SellableOffering(NamedTuple):
     preferred_regions: frozenset[str] = frozenset()
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
+    priority_class: PriorityClass = PriorityClass.STANDARD
 
 
 class Snapshot:
@@ -364,6 +381,8 @@ def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Ma
         required_regions=frozenset(offering.required_regions),
         preferred_regions=frozenset(offering.preferred_regions),
         equivalent_models=offering.equivalent_models,
+        # A registry before this one names none.
+        priority_class=PriorityClass(offering.priority_class or registry_pb2.PRIORITY_CLASS_STANDARD),
     )
 
 

@@ -222,6 +222,7 @@ def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Of
         required_regions=sorted(offering.regions.required),
         preferred_regions=sorted(offering.regions.preferred),
         equivalent_models=offering.equivalent_models,
+        priority_class=f"PRIORITY_CLASS_{offering.priority_class.upper()}",
         without_refund=not offering.refundable,
     )
     if offering.price is not None:

@@ -26,6 +26,7 @@ FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
 ONCE_PER: Final = ("account",)
 ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
+PRIORITY_CLASSES: Final = ("low", "standard", "high")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
 
 
@@ -197,6 +198,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regions: Regions = Regions()
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
+    # How large a share of an overloaded edge its accounts' calls have: one of `PRIORITY_CLASSES`.
+    priority_class: str = "standard"
     # The worth of what is left goes back when it ends early.
     refundable: bool = True
     # Left out: it is sold as often as somebody wants.
@@ -278,6 +281,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
             yield "once", "goes with a cycle or allowances: accounts are opened on this offering, it is not sold"
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
+    yield from choice_flaws("priority_class", offering.priority_class, PRIORITY_CLASSES)
     yield from _regions_flaws(offering.regions, sale)
 
 

@@ -40,6 +40,7 @@ _STATUS_BY_REASON: Final = {
     errors_pb2.ERROR_REASON_NOT_POSSIBLE: grpc.StatusCode.FAILED_PRECONDITION,
     errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED: grpc.StatusCode.PERMISSION_DENIED,
     errors_pb2.ERROR_REASON_SUBJECT_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
+    errors_pb2.ERROR_REASON_OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 # Reasons that pass by themselves: a caller that can wait asks again.

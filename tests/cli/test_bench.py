@@ -149,11 +149,12 @@ def test_an_sqlite_file_has_one_owner() -> None:
 
 def test_attacks_are_carried_out_beside_honest_calls_and_the_bill_is_exact() -> None:
     result = tokenline(
-        *("bench", "attacks", "--seconds", "1", "--attacks", "malformed,stopped-readers", "--output", "json"), timeout_s=TIMEOUT_S
+        *("bench", "attacks", "--seconds", "1", "--attacks", "malformed,stopped-readers,runaway-agent", "--output", "json"),
+        timeout_s=TIMEOUT_S,
     )
     assert result.returncode == 0, result.stderr
     report = msgspec.json.decode(result.stdout, type=AttacksReport)
-    malformed, stopped = report.attacks
+    malformed, stopped, runaway = report.attacks
     for each in report.attacks:
         assert each.calls == report.calls_per_second
         assert (each.failed, each.failures) == (0, {})
@@ -168,6 +169,10 @@ def test_attacks_are_carried_out_beside_honest_calls_and_the_bill_is_exact() -> 
     assert malformed.ended > 0
     # In each of two rounds.
     assert 0 < stopped.answers["200"] <= 40
+    # Each of its calls is answered before its connections end, and so is in the bill.
+    assert set(runaway.answers) <= {"200", "503"}
+    assert runaway.answers["200"] > 0
+    assert (runaway.connections, runaway.ended) == (2 * 256, 0)
     assert set(report.idle_mib) == {"silent", "answered"}
     assert all(0 < mib < 1_000 for mib in report.idle_mib.values())
     assert report.breaches == report.differences == []

@@ -322,6 +322,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "tariff_id": "flat",
             "tariff_version": 1,
             "models": 2,
+            "priority_class": "standard",
             "default": True,
         },
         {
@@ -332,6 +333,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "tariff_id": "usd",
             "tariff_version": 3,
             "models": 1,
+            "priority_class": "standard",
             "default": False,
         },
     ]

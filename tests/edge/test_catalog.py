@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.edge.catalog import Abandoned, CatalogHolder, Route, Snapshot, TokenizerFamily
+from services.edge.catalog import Abandoned, CatalogHolder, PriorityClass, Route, Snapshot, TokenizerFamily
 from services.edge.tariffs import PriceTier
 from services.edge.vendors.profile import Endpoint
 from services.registry.app import run_registry
@@ -111,6 +111,33 @@ async def test_an_offering_says_what_an_abandoned_whole_answer_costs(tmp_path: P
     snapshot = await loaded(tmp_path, SECRET, text=text)
     assert snapshot.abandoned("metered", streamed=False) is Abandoned.MADE
     assert snapshot.abandoned("metered", streamed=True) is Abandoned.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("named", "priority_class", "cost"),
+    [
+        ("priority_class: low", PriorityClass.LOW, 4.0),
+        ("", PriorityClass.STANDARD, 1.0),
+        ("priority_class: high", PriorityClass.HIGH, 0.25),
+    ],
+)
+async def test_an_offering_names_the_class_of_its_calls(
+    tmp_path: Path, named: str, priority_class: PriorityClass, cost: float
+) -> None:
+    text = changed("charge_input_when_client_gone_before_output: true", named)
+    offering = (await loaded(tmp_path, SECRET, text=text)).offering("metered")
+    assert offering is not None
+    assert (offering.priority_class, offering.priority_class.cost) == (priority_class, cost)
+
+
+def test_an_offering_of_a_registry_that_names_no_classes_has_the_standard_one() -> None:
+    catalog = registry_pb2.Catalog(
+        tariffs=[registry_pb2.Tariff(tariff_id="flat", unit=registry_pb2.UNIT_TOKEN)],
+        offerings=[registry_pb2.Offering(offering_id="old", tariff_id="flat")],
+    )
+    offering = Snapshot(catalog, {}, "").offering("old")
+    assert offering is not None
+    assert offering.priority_class is PriorityClass.STANDARD
 
 
 SIMULATOR = "http://127.0.0.1:8090/v1"

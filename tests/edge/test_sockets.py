@@ -11,6 +11,8 @@ import websockets
 
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
+from services.edge.call.priority import PriorityClasses
+from services.edge.call.turns import Turns
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers
 from services.edge.http.bodies import Bodies
@@ -19,7 +21,7 @@ from services.edge.http.problems import Problem
 from services.runtime.clock import SystemClock
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import listen_http
-from tests.edge.call.doubles import OnePrincipal
+from tests.edge.call.doubles import FixedCatalog, OnePrincipal
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio
@@ -77,11 +79,12 @@ class Edge:
 @asynccontextmanager
 async def edge() -> AsyncIterator[Edge]:
     calls, metrics, clock, reader = Calls(), RequestMetrics(), SystemClock(), RequestReader()
+    turns = Turns(100, PriorityClasses(FixedCatalog(None)))
     rooms = Rooms(Bodies(BYTES_MAX, BYTES_MAX), Bodies(BYTES_MAX, BYTES_MAX), BYTES_MAX)
     sockets = Sockets(Responses(), OnePrincipal(), reader, rooms, 60.0, metrics, clock)
 
     async def served(exchange: Exchange) -> None:
-        await sockets(exchange, calls)
+        await sockets(exchange, calls, turns)
 
     async def nothing(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError(scope["path"])

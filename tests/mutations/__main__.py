@@ -26,6 +26,7 @@ from tests.mutations.media import MEDIA
 from tests.mutations.members import MEMBERS
 from tests.mutations.metering import METERING
 from tests.mutations.once import ONCE
+from tests.mutations.overload import OVERLOAD
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
@@ -54,6 +55,7 @@ MUTATIONS = (
     *ENDS,
     *ONCE,
     *DOORS,
+    *OVERLOAD,
     *SOCKETS,
     *DELIVERY,
     *CHARGES,

@@ -174,7 +174,7 @@ _OF_LANES: Final = (
         "tests/edge/dialects/test_chat_answer.py",
     ),
     one("who asks a turn later travels alone", _LANE, "_TURNS_GATHERED: Final = 2", "_TURNS_GATHERED: Final = 0", _IN_LANE),
-    one("what is being written is not known to accounting", _LANE, "                        operation.sent = True\n", "", _IN_LANE),
+    one("what is being written is not known to accounting", _LANE, "                        operation.sent += 1\n", "", _IN_LANE),
 )
 
 _OF_OUTBOX: Final = (

@@ -31,8 +31,8 @@ def _arrivals(name: str, old: str, new: str) -> Mutation:
 DOORS: Final = (
     _arrivals(
         "strangers come as fast as they can",
-        "Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None",
-        "None",
+        "        self._strangers = _Line(take, self.left, _pace(limits))\n",
+        "        self._strangers = _Line(take, self.left, None)\n",
     ),
     Mutation(
         "strangers come to an edge as fast as they can",
@@ -42,8 +42,8 @@ DOORS: Final = (
     ),
     _arrivals(
         "who is known waits behind strangers",
-        "line = self._customers if self._is_known(address) else self._strangers",
-        "line = self._strangers",
+        "        line = self._line_of(address)\n",
+        "        line = self._strangers\n",
     ),
     _arrivals(
         "who waits stays a stranger",
@@ -97,7 +97,7 @@ DOORS: Final = (
     ),
     _arrivals(
         "who waits for his turn is reset with the port",
-        "        for line in (self._customers, self._strangers):\n            await line.take_all()\n",
+        "        for line in (self._customers, self._crowds, self._strangers):\n            await line.take_all()\n",
         "",
     ),
     _arrivals(
@@ -120,8 +120,8 @@ DOORS: Final = (
     _fairness(
         "an address is known for ever",
         _LISTENER_PY,
-        "            self._known[connection.address] -= 1\n",
-        "            pass\n",
+        "        self._known[address] -= 1\n",
+        "        pass\n",
     ),
     _listener(
         "a head may be as large as it likes",

@@ -34,6 +34,7 @@ SALES = (
       - {unit: TOKEN, amount: 4096}
       - {unit: CURRENCY, currency: CNY, amount: 0}
     abandoned_answer: made
+    priority_class: high
   - offering_id: pack
     display_name: A pack
     tariff_id: flat
@@ -163,6 +164,8 @@ MISTAKES = [
      f"{SOLD}.debt_limits[1].unit", "TOKEN has a limit in this offering already; keep one of them"),
     ("abandoned_answer: made", "abandoned_answer: half",
      f"{SOLD}.abandoned_answer", "must be nothing or input or made; it is 'half'"),
+    ("priority_class: high", "priority_class: highest",
+     f"{SOLD}.priority_class", "must be low or standard or high; it is 'highest'"),
     ("default_offering_id: default", "default_offering_id: pack", "default_offering_id", "'pack' is to be ordered"),
     ("cheap, model_ids: [small]", "cheap, model_ids: []", "model_groups[0].model_ids", "must have at least one model"),
     ("cheap, model_ids: [small]", "cheap, model_ids: [tiny]", "model_groups[0].model_ids[0]", "no model has the ID 'tiny'"),
@@ -214,6 +217,8 @@ def test_what_may_be_owed_and_what_an_abandoned_answer_costs(tmp_path: Path) -> 
         "throttled": registry_pb2.ABANDONED_ANSWER_NOTHING,
     }
     assert offerings["monthly"].reservation_policy == registry_pb2.RESERVATION_POLICY_CALIBRATED
+    assert offerings["monthly"].priority_class == registry_pb2.PRIORITY_CLASS_HIGH
+    assert offerings["default"].priority_class == registry_pb2.PRIORITY_CLASS_STANDARD
 
 
 def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ MUTATIONS = (
         "services/accounting/writer/answers.py",
         (
             (
-                "        self.waiting.append((partition, pending.caller, pending.tag, answer))\n",
+                "        self.waiting.append((partition, pending.caller, pending.tag, answer, account_id))\n",
                 "        pending.caller.answer(pending.tag, answer)\n        pending.caller.flush()\n",
             ),
         ),

@@ -70,6 +70,7 @@ class Fault(IntEnum):
     PAYMENT_REQUIRED = 21
     NOT_POSSIBLE = 22
     SUBJECT_ENDED = 24
+    OVERLOADED = 100
 
 
 class OpenAccount(msgspec.Struct, frozen=True, gc=False):

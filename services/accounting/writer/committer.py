@@ -64,6 +64,7 @@ class Committer:
             work.clear()
             while self.undone:
                 await self._commit()
+                self._answers.told()
 
     async def _commit(self) -> None:
         answers = self._answers.take()
@@ -106,7 +107,7 @@ class Committer:
                 self._holdings.note_committed(partition)
         if len(held) < len(writes):
             failed = Failed(Fault.NOT_OWNER, LOST)
-            deliver((*given[:3], given[3] if given[0].part_id in held else failed) for given in answers)
+            deliver((*given[:3], given[3] if given[0].part_id in held else failed, given[4]) for given in answers)
             self._holdings.lose({write.part_id for write in writes} - held)
         else:
             deliver(answers)

@@ -17,6 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         self.commands = 0
         self.refusals = 0
+        self.shed = 0
         self.commits = 0
         self.entries = 0
         self.recoveries = 0

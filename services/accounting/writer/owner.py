@@ -10,7 +10,7 @@ their state is read from the journal. Callers repeat what was not answered; idem
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.accounting.core import features
 from services.accounting.core.account.state import Account
@@ -43,6 +43,7 @@ from services.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 _STOP_LOOK_S = 0.005
+_SHED: Final = Failed(Fault.OVERLOADED, "too many answers wait for their commit; nothing was done, ask later")
 
 
 class OwnerSettings(NamedTuple):
@@ -221,6 +222,10 @@ class Owner:
         partition = self._partitions.get(part_id)
         if partition is None or partition.closed or self._catalog is None or self._closing:
             refuse((pending,), self._not_here(part_id))
+            return
+        if self._answers.sheds(command):
+            self.metrics.shed += 1
+            refuse((pending,), _SHED)
             return
         if partition.resident(account_id) is not None:
             self._accept(partition, pending)

@@ -9,6 +9,7 @@ from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
 from services.edge.call.once import NAME, once_of
 from services.edge.call.path import CallPath
+from services.edge.call.turns import Turn, Turns
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
@@ -23,8 +24,8 @@ from services.runtime.identifiers import uuid7
 
 logger = logging.getLogger(__name__)
 
-# The application of requests for WebSocket, told that of the calls on it.
-SocketsOf = Callable[[Exchange, Application], Awaitable[None]]
+# The application of requests for WebSocket, told that of the calls on it, and their turns.
+SocketsOf = Callable[[Exchange, Application, Turns], Awaitable[None]]
 
 _JSON: Final = "application/json"
 # Members of a dialect.
@@ -40,6 +41,7 @@ class ModelCalls:
         principals: Principals,
         path: CallPath,
         free: TokenCounts,
+        turns: Turns,
         reader: RequestReader,
         bodies: Bodies,
         body_bytes_max: int,
@@ -52,6 +54,7 @@ class ModelCalls:
         self._principals = principals
         self._path = path
         self._free = free
+        self._turns = turns
         self._reader = reader
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
@@ -60,7 +63,7 @@ class ModelCalls:
     async def __call__(self, exchange: Exchange) -> None:
         """Serves one call. Answers every end of it, with the charging_id as x-request-id."""
         if self._sockets is not None and asks_for_websocket(exchange):
-            await self._sockets(exchange, self)
+            await self._sockets(exchange, self, self._turns)
             return
         charging_id = uuid7(self._clock.now_us())
         client = Client(exchange)
@@ -74,8 +77,14 @@ class ModelCalls:
             revoke = client.revoke
             # Watch now, because a body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
+            client.watch()
             try:
-                await self._serve(exchange, principal, charging_id, client, answer)
+                # Before the body is read, because most of those that must be refused can be so without it.
+                turn = await self._turns.enter(principal.account_id, client)
+                try:
+                    await self._serve(exchange, principal, charging_id, client, answer, turn)
+                finally:
+                    turn.leave()
             finally:
                 self._principals.unwatch(principal, revoke)
         except ClientGoneError:
@@ -95,14 +104,15 @@ class ModelCalls:
             answer.stop()
 
     async def _serve(
-        self, exchange: Exchange, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer
+        self, exchange: Exchange, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer, turn: Turn
     ) -> None:
         """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
             look = self._reader.look(is_json=self._dialect.is_json)
             content = await client.read_body(self._body_bytes_max, coming, look)
-            client.watch()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
+            # Only now, because a body may take a minute to come; while it waits, its bytes count as coming.
+            await turn.begin(client)
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
                 once = None
@@ -114,6 +124,7 @@ class ModelCalls:
         charged = self._dialect.charged
         assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
         if charged is Charged.NOTHING:
+            turn.over()
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:
             await self._path.serve(self._dialect, request, principal, charging_id, client, answer, once)

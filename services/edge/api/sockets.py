@@ -9,9 +9,11 @@ from services.edge.api.reading import RequestReader
 from services.edge.call.dialect import Body, Dialect
 from services.edge.call.once import HEADER as ONCE
 from services.edge.call.once import NAME
+from services.edge.call.turns import Turn, Turns
 from services.edge.dialects.responses.chain import Asked, Chain, prepared
 from services.edge.http.answers import CLIENT_GONE, named
 from services.edge.http.bodies import Bodies
+from services.edge.http.connection import Client
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import (
     Problem,
@@ -20,9 +22,10 @@ from services.edge.http.problems import (
     key_ended,
     no_handshake,
     once_on_socket,
+    overloaded,
     response_in_flight,
 )
-from services.edge.http.socket_call import SocketCall, problem_message
+from services.edge.http.socket_call import CLOSES, SocketCall, problem_message
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
 from services.runtime.http.exchange import Exchange
@@ -69,8 +72,11 @@ class Sockets:
         self.metrics = metrics
         self.clock = clock
 
-    async def __call__(self, exchange: Exchange, calls: Application) -> None:
-        """Serves one socket to its end, each message by `calls`; a refusal is answered as one of a POST would be."""
+    async def __call__(self, exchange: Exchange, calls: Application, turns: Turns) -> None:
+        """Serves one socket to its end, each message by `calls`; a refusal is answered as one of a POST would be.
+
+        A message that is no call takes one of the `turns` here, as each call does for itself.
+        """
         request_id = uuid7(self.clock.now_us())
         try:
             principal = await self.principals.resolve(exchange)
@@ -82,7 +88,7 @@ class Sockets:
         except Problem as problem:
             self._refuse(exchange, problem, request_id)
         else:
-            await _Serving(self, exchange, calls, socket, principal).serve()
+            await _Serving(self, exchange, calls, turns, socket, principal).serve()
 
     def _refuse(self, exchange: Exchange, problem: Problem, request_id: str) -> None:
         headers = (_JSON, *problem.headers, *named(self.dialect, request_id))
@@ -92,10 +98,13 @@ class Sockets:
 class _Serving:
     """One socket."""
 
-    def __init__(self, sockets: Sockets, exchange: Exchange, calls: Application, socket: WebSocket, principal: Principal) -> None:
+    def __init__(
+        self, sockets: Sockets, exchange: Exchange, calls: Application, turns: Turns, socket: WebSocket, principal: Principal
+    ) -> None:
         self._sockets = sockets
         self._exchange = exchange
         self._calls = calls
+        self._turns = turns
         self._socket = socket
         self._principal = principal
         self._coming = sockets.rooms.coming.coming(principal.account_id)
@@ -185,6 +194,8 @@ class _Serving:
             sockets.metrics.record("/" + call.path.strip("/"), call.status or CLIENT_GONE, time.perf_counter() - began_s)
         if call.right_ends_s is not None:
             self._end_at(call.right_ends_s)
+        if not call.keep_alive:
+            self._floods(overloaded())
         if call.status in (401, 403):
             self._socket.refuse("The key may not be used any more.")
         self._keep(items, call.last)
@@ -194,14 +205,33 @@ class _Serving:
         sockets = self._sockets
         if len(asked.body) > sockets.rooms.bytes_max:
             raise connection_used_up("The conversation is too large.")
-        with sockets.rooms.coming.coming(self._principal.account_id) as coming:
-            coming.add(len(asked.body))
-            look = await sockets.reader.look_at(asked.body)
-            body = Body(asked.body, "application/json")
-            request = await sockets.reader.read(sockets.dialect, body, look, self._exchange.headers)
+        client = Client(SocketCall(self._socket, self._exchange, asked.body))
+        turn = await self._enter(client)
+        try:
+            await turn.begin(client)
+            with sockets.rooms.coming.coming(self._principal.account_id) as coming:
+                coming.add(len(asked.body))
+                look = await sockets.reader.look_at(asked.body)
+                body = Body(asked.body, "application/json")
+                request = await sockets.reader.read(sockets.dialect, body, look, self._exchange.headers)
+        finally:
+            turn.leave()
         messages = prepared(request.model_id)
         self._keep(asked.items, messages[-1])
         self._socket.send(*messages)
+
+    async def _enter(self, client: Client) -> Turn:
+        try:
+            return await self._turns.enter(self._principal.account_id, client)
+        except Problem as problem:
+            if CLOSES in problem.headers:
+                self._floods(problem)
+            raise
+
+    def _floods(self, problem: Problem) -> None:
+        """Ends the socket once the problem is told; whoever opens another one is a stranger again."""
+        self._socket.wire.distrust()
+        self._ended = problem
 
     def _keep(self, items: bytes, last: bytes) -> None:
         size = self._chain.keep(items, last)

@@ -119,7 +119,7 @@ class CallPath:
         with client.interruptible():
             opening = _Opening(dialect, request, principal, charging_id, run_label, answer, once)
             admitted, granted = await self._open(snapshot, opening, admitted)
-        client.ends_in(granted.ends_in_ms)
+        client.opened(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
             keep_open_routes(self._router, snapshot, admitted, granted.offering_id, principal.account_id, equivalents=equivalents)

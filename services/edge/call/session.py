@@ -21,6 +21,7 @@ _EXTENSION_TOKENS_MIN: Final = 256
 # A grant is renewed when this part of its validity is over. If accounting did not answer, the question is repeated after this time.
 _RENEW_AT: Final = 2 / 3
 _RENEW_AGAIN_S: Final = 1.0
+_ASKED_AGAIN: Final = (errors_pb2.ERROR_REASON_UNAVAILABLE, errors_pb2.ERROR_REASON_OVERLOADED)
 
 
 class NotExtendedError(Exception):
@@ -142,7 +143,7 @@ class Session:
             # The hold stands as it is; the Release tells the usage.
             logger.warning("session %s was not extended: %s", self.charging_id, error.message)
             self._unanswered = True
-            if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE and not self.released:
+            if error.reason in _ASKED_AGAIN and not self.released:
                 self._renew_in(_RENEW_AGAIN_S)
             elif error.reason == errors_pb2.ERROR_REASON_SUBJECT_ENDED:
                 self._end(error.message)

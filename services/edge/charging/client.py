@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
+# Operations that may wait for one owner to read them, before further Creates are shed, and before Updates are.
+_BACKLOG_MAX: Final = {"create": 4_096, "update": 8_192}
 # Interval of repeats once nobody waits for the answer.
 _REPEAT_LATER_S: Final = 1.0
 
@@ -47,8 +49,9 @@ class ChargingClient:
         outbox: Outbox | None = None,
         left: Sequence[pb.ChargeOperation] = (),
         to_owner: Callable[[str], grpc.aio.Channel] = connect,
+        noted: Callable[[str, str], None] = lambda account_id, offering_id: None,
     ) -> None:
-        """`to_owner`: a channel to accounting at the address of an owner."""
+        """`to_owner`: a channel to accounting at the address of an owner. `noted` hears an account's offering with each Create."""
         self._channel = channel
         self._to_owner = to_owner
         self._release_timeout_s = config.release_timeout_ms / 1_000
@@ -67,6 +70,7 @@ class ChargingClient:
         self._owners: dict[int, str] = {}
         self._partitions = 0
         self._takes_all_classes = False
+        self._noted = noted
         for message in left:
             self._owe(message)
 
@@ -131,14 +135,14 @@ class ChargingClient:
         try:
             result = await self._answer_to(operation)
         except (ServiceError, asyncio.CancelledError) as error:
-            # A Create without an answer may have been granted; one that was never sent can't have been.
-            unknown = not isinstance(error, ServiceError) or error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
-            if unknown and operation.sent:
+            if _may_be_open(operation, error):
                 self.release_later(account_id, charging_id, 2, pb.ReleaseSession(**_NOTHING_USED))
             raise
-        if result.HasField("granted"):
-            return result.granted
-        return result.known_call if result.HasField("known_call") else result.refused
+        if result.HasField("known_call"):
+            return result.known_call
+        opened = result.refused if result.HasField("refused") else result.granted
+        self._noted(account_id, opened.offering_id)
+        return opened
 
     async def update(self, account_id: str, charging_id: str, number: int, update: pb.UpdateSession) -> pb.Granted:
         """Reports, renews and asks for more. Errors: `ServiceError`."""
@@ -207,6 +211,11 @@ class ChargingClient:
     # Asking
 
     def _begin(self, message: pb.ChargeOperation, timeouts: Timeouts[Operation]) -> Operation:
+        """Asks. Errors: `ServiceError` OVERLOADED where too much waits already; never for a Release."""
+        lane = self._lane_of(message.account_id)
+        most = _BACKLOG_MAX.get(message.WhichOneof("operation") or "")
+        if lane is not None and most is not None and lane.backlog >= most:
+            raise ServiceError(errors_pb2.ERROR_REASON_OVERLOADED, "too much waits for accounting already")
         self._last_operation_id += 1
         message.operation_id = operation_id = self._last_operation_id
         operation = Operation(message, asyncio.get_running_loop().create_future(), timeouts)
@@ -319,6 +328,13 @@ class ChargingClient:
 
     def _of_lane(self, lane: "Lane") -> list[Operation]:
         return [operation for operation in self._unanswered.values() if operation.lane is lane]
+
+
+def _may_be_open(create: Operation, error: BaseException) -> bool:
+    """Whether a Create that failed may have opened a session: one without an answer, or shed when it was sent again."""
+    if isinstance(error, ServiceError) and error.reason != errors_pb2.ERROR_REASON_UNAVAILABLE:
+        return error.reason == errors_pb2.ERROR_REASON_OVERLOADED and create.sent > 1
+    return create.sent > 0
 
 
 # Given to the caller instead of an answer, once a Release stands in the outbox.

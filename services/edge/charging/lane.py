@@ -17,6 +17,8 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
+# Operations in this order where more wait than fit into a message: first those that end something, last those that begin anew.
+_ORDER: Final = {"release": 0, "update": 1, "create": 2}
 # Operations asked within this many turns of the event loop travel in one message, because a message costs as much as a dozen.
 _TURNS_GATHERED: Final = 2
 _RECONNECT_S_MIN: Final = 0.05
@@ -39,8 +41,8 @@ class Operation:
         self.timeouts = timeouts
         # The lane to its owner; None while there is none.
         self.lane: Lane | None = None
-        # Set once accounting may know of it.
-        self.sent = False
+        # How often it was sent: accounting may know of it.
+        self.sent = 0
         # Set once it stands in the outbox.
         self.kept = False
         # Set once it is answered or given up.
@@ -82,6 +84,11 @@ class Lane:
         self._work = asyncio.Event()
         self._keeping = asyncio.create_task(keeping(), name="charging-stream")
         self.up = False
+
+    @property
+    def backlog(self) -> int:
+        """The number of operations that wait to be written, because the owner does not read the ones before."""
+        return len(self._outgoing)
 
     def send(self, operation: Operation) -> None:
         """Sends an operation now, or as soon as there is a stream."""
@@ -140,6 +147,8 @@ class Lane:
                 reading.result()
                 return
             while self._outgoing:
+                if self.backlog > _OPERATIONS_A_REQUEST_MAX:
+                    self._outgoing.sort(key=_rank)
                 batch, self._outgoing = (
                     self._outgoing[:_OPERATIONS_A_REQUEST_MAX],
                     self._outgoing[_OPERATIONS_A_REQUEST_MAX:],
@@ -148,7 +157,7 @@ class Lane:
                 for operation in batch:
                     # Operations that were given up, or go to another owner now, are not sent.
                     if operation.lane is self and not operation.answered:
-                        operation.sent = True
+                        operation.sent += 1
                         messages.append(operation.message)
                 if messages:
                     await call.write(pb.ChargeRequest(operations=messages))
@@ -157,3 +166,7 @@ class Lane:
         while (response := await call.read()) is not grpc.aio.EOF:
             for result in response.results:
                 self._answered(result)
+
+
+def _rank(operation: Operation) -> int:
+    return _ORDER[operation.message.WhichOneof("operation") or "create"]

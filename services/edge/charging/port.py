@@ -17,7 +17,10 @@ class Charging(Protocol):
         ...
 
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> Opened:
-        """Opens a session. Errors: UNAVAILABLE when there was no answer in time, and then nothing stays held."""
+        """Opens a session.
+
+        Errors: UNAVAILABLE when there was no answer in time, OVERLOADED when it was shed; nothing stays held then.
+        """
         ...
 
     async def update(self, account_id: str, charging_id: str, number: int, update: pb.UpdateSession) -> pb.Granted:

@@ -44,6 +44,8 @@ class Client:
         self._depth = 0
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
+        # Called once the session of the call is open.
+        self.on_opened: Callable[[], None] | None = None
 
     def header(self, name: bytes) -> str:
         """A header of the request; empty where it was not sent. `name`: in lower case. Errors: `Problem` 400 for several."""
@@ -94,6 +96,10 @@ class Client:
             raise ClientGoneError from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def shed(self) -> bool:
+        """Gives up the request for overload; whether its body was whole, so that the connection can be used again."""
+        return self._exchange.shed()
+
     def watch(self) -> None:
         """Begins to listen for the end of the connection."""
         self._exchange.on_gone = self._left
@@ -103,16 +109,18 @@ class Client:
 
     def stop_watching(self) -> None:
         """Lets go of the connection and the task, which would otherwise wait for the garbage collector with it."""
-        self._exchange.on_gone = self._exchange.on_late = None
+        self._exchange.on_gone = self._exchange.on_late = self.on_opened = None
         self._task = None
 
     def revoke(self, problem: Problem) -> None:
         """Ends the call, because its key must not be used any more; the client is told the problem."""
         self._interrupt(partial(RevokedError, problem))
 
-    def ends_in(self, duration_ms: int) -> None:
-        """Notes that the client's right to be served ends then; 0: it does not."""
-        self._exchange.right_ends_s = asyncio.get_running_loop().time() + duration_ms / 1_000 if duration_ms else math.inf
+    def opened(self, ends_in_ms: int) -> None:
+        """Notes that the call's session is open, and that the client's right to be served ends then; 0: it does not."""
+        if self.on_opened is not None:
+            self.on_opened()
+        self._exchange.right_ends_s = asyncio.get_running_loop().time() + ends_in_ms / 1_000 if ends_in_ms else math.inf
 
     def _left(self) -> None:
         self._interrupt(ClientGoneError)

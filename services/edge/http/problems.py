@@ -309,6 +309,12 @@ def unavailable(what: str, retry_after_ms: int = 1_000) -> Problem:
     return Problem(503, SERVER_ERROR, "service_unavailable", message, headers=_retry_after(retry_after_ms))
 
 
+def overloaded() -> Problem:
+    """503. There is more to do than can be done, and this account's calls are shed first."""
+    message = "The service has too many calls at the moment, many of them of this account. Send fewer at once, and try again."
+    return Problem(503, SERVER_ERROR, "overloaded", message, headers=_retry_after(1_000))
+
+
 def vendor_failed(message: str) -> Problem:
     """502. The model's vendor answered with a failure, or with no valid answer."""
     return Problem(502, SERVER_ERROR, "vendor_error", message)
@@ -438,6 +444,8 @@ def from_service_error(error: ServiceError) -> Problem:
             | errors_pb2.ERROR_REASON_NOT_OWNER
         ):
             return unavailable("one of its parts is starting, draining or out of reach")
+        case errors_pb2.ERROR_REASON_OVERLOADED:
+            return overloaded()
         case _:
             return internal_error()
 

@@ -20,6 +20,8 @@ _OF_HANDSHAKE: Final = (
 # Headers of an answer that its messages say themselves.
 _OF_ANSWER: Final = frozenset({b"content-type", b"content-length", b"connection", b"cache-control", b"x-accel-buffering"})
 _JSON: Final[Header] = (b"content-type", b"application/json")
+# A call that is shed with it ends its socket too: the account has as many calls in hand as it may.
+CLOSES: Final[Header] = (b"connection", b"close")
 
 
 class SocketCall(Exchange):
@@ -74,9 +76,15 @@ class SocketCall(Exchange):
         else:
             self.cut()
 
+    def shed(self) -> bool:
+        """See `Exchange`. A socket has one call at a time, each refused in its turn, so its sender stays known."""
+        self.in_vain = True
+        return self._drop_body()
+
     def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Sends a problem, which is all that an answer in one piece can be. See `Exchange`."""
         self.start(status, headers)
+        self.keep_alive = not (self.in_vain and CLOSES in headers)
         self.last = problem_message(status, headers, body)
         self._socket.send(self.last)
         self.ended = True

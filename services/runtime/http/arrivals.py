@@ -7,7 +7,7 @@ kernel for its end. Accepted connections are taken one a round of the loop, of e
 import asyncio
 import errno
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from ipaddress import IPv6Address
 from typing import Final
@@ -18,7 +18,7 @@ from services.runtime.http.pace import Pace
 BACKLOG: Final = 4_096
 # The kernel's queue is looked at again when others had their turn. More are accepted each time that it was so recently.
 _STORM_S: Final = 0.001
-_ACCEPTED_AT_ONCE: Final = 32
+_ACCEPTED_AT_ONCE: Final = 64
 # Strangers' connections that come before those wait for their pace.
 _STRANGERS_AT_ONCE: Final = 64
 # A connection without a place for its address is turned away after this time, so that a client that comes again comes less often.
@@ -53,8 +53,9 @@ class Arrivals:
         # Addresses whose known callers have left, with the time, in its order.
         self._remembered: dict[str, float] = {}
         self._customers = _Line(take, self.left, None)
-        per_second = limits.strangers_per_second
-        self._strangers = _Line(take, self.left, Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None)
+        # Customers of an address of which one waits already. Their pace is that of strangers, for whom they do not wait.
+        self._crowds = _Line(take, self.left, _pace(limits))
+        self._strangers = _Line(take, self.left, _pace(limits))
         # Those that have no place, in places that nobody else needs, and until when.
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
         self._closing: asyncio.Handle | None = None
@@ -73,7 +74,7 @@ class Arrivals:
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
-        return self._customers.count + self._strangers.count
+        return self._customers.count + self._crowds.count + self._strangers.count
 
     def left(self, address: str) -> None:
         """A connection that was taken is no longer there."""
@@ -86,11 +87,15 @@ class Arrivals:
         self._known.add(address)
         self._remembered.pop(address, None)
         for each in self._strangers.without(address):
-            self._customers.add(each, address, is_first=False)
+            self._crowds.add(each, address, is_first=False)
 
     def forget(self, address: str) -> None:
-        """Nobody known is connected from there any more."""
+        """Nobody from there goes before strangers any more."""
         self._known.discard(address)
+
+    def remember(self, address: str) -> None:
+        """Nobody known is connected from there any more, but may come again."""
+        self.forget(address)
         self._remembered[address] = self._loop.time()
         if len(self._remembered) > _REMEMBERED_MAX:
             del self._remembered[next(iter(self._remembered))]
@@ -133,7 +138,7 @@ class Arrivals:
             self._refused(f"{address} has {held} connections")
             self._turn_away(came)
             return
-        line = self._customers if self._is_known(address) else self._strangers
+        line = self._line_of(address)
         in_all = self._taken() + self.waiting
         # Strangers may wait for the places of others, half of them as an address's first.
         may_wait = max(1, limits.connections_max // (8 if held else 4))
@@ -145,6 +150,12 @@ class Arrivals:
             self._turned_away.popleft()[1].close()
         self._of_address[address] = held + 1
         line.add(came, address, is_first=not held)
+
+    def _line_of(self, address: str) -> "_Line":
+        if not self._is_known(address):
+            return self._strangers
+        # So a customer who comes now and then need not wait for those of whom many come at once.
+        return self._crowds if self._customers.has_of(address) or self._crowds.has_of(address) else self._customers
 
     # Those without a place
 
@@ -183,7 +194,7 @@ class Arrivals:
         while self._turned_away:
             self._turned_away.popleft()[1].close()
         last = bool(self.waiting)
-        for line in (self._customers, self._strangers):
+        for line in (self._customers, self._crowds, self._strangers):
             await line.take_all()
         return last
 
@@ -197,6 +208,8 @@ class _Line:
         self._pace = pace
         self._first: deque[tuple[socket.socket, str]] = deque()
         self._others: dict[str, deque[socket.socket]] = {}
+        # How many of each address wait.
+        self._of: Counter[str] = Counter()
         self._taking: asyncio.Task[None] | None = None
         self.count = 0
 
@@ -207,14 +220,26 @@ class _Line:
         else:
             self._others.setdefault(address, deque()).append(came)
         self.count += 1
+        self._of[address] += 1
         if self._taking is None or self._taking.done():
             self._taking = asyncio.create_task(self._take_in_turn(), name="arrivals")
+
+    def has_of(self, address: str) -> bool:
+        """Whether others of the address wait."""
+        return address in self._of
 
     def without(self, address: str) -> Iterable[socket.socket]:
         """Takes those of an address out which are not its first."""
         sockets = self._others.pop(address, ())
-        self.count -= len(sockets)
+        for _ in sockets:
+            self._leave(address)
         return sockets
+
+    def _leave(self, address: str) -> None:
+        self.count -= 1
+        self._of[address] -= 1
+        if not self._of[address]:
+            del self._of[address]
 
     async def take_all(self) -> None:
         """Takes all at once."""
@@ -245,15 +270,21 @@ class _Line:
         await self._take(*self._next())
 
     def _next(self) -> tuple[socket.socket, str]:
-        self.count -= 1
         if self._first:
-            return self._first.popleft()
+            came, address = self._first.popleft()
+            self._leave(address)
+            return came, address
         address, sockets = next(iter(self._others.items()))
         del self._others[address]
         came = sockets.popleft()
         if sockets:
             self._others[address] = sockets
+        self._leave(address)
         return came, address
+
+
+def _pace(limits: HttpLimits) -> Pace | None:
+    return Pace(limits.strangers_per_second, _STRANGERS_AT_ONCE) if limits.strangers_per_second else None
 
 
 def _is_gone(came: socket.socket) -> bool:

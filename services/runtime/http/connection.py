@@ -7,6 +7,7 @@ import socket
 import struct
 import termios
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
@@ -406,7 +407,8 @@ class Connection(asyncio.Protocol):
             return
         self._know(exchange)
         refused_from = 100 if exchange.serves_anybody else 400
-        if (self._told or refused_from <= exchange.status < 500) and not self._listener.knows(self.address):
+        in_vain = self._told or exchange.in_vain or refused_from <= exchange.status < 500
+        if in_vain and not self._listener.knows(self.address):
             self._rest(self._listener.wasted(self, exchange.turns))
         if self._coming is exchange:
             # Close it: its body was not read to the end, so the begin of the next request is unknown.
@@ -420,6 +422,12 @@ class Connection(asyncio.Protocol):
         if exchange.known and not self.known:
             self.known = True
             self._listener.know(self)
+
+    def distrust(self) -> None:
+        """See `Wire`."""
+        if self.known:
+            self.known = False
+            self._listener.distrust(self)
 
     def _go_on(self) -> None:
         """Turns to the next request, if there is one and the connection does not rest."""
@@ -540,6 +548,10 @@ class Connection(asyncio.Protocol):
         """See `Channel`."""
         if not self._over:
             self._listener.idles(self)
+
+    def stream_begins(self, begin: Callable[[], None]) -> None:
+        """See `Channel`."""
+        self._listener.in_rounds(self.address, begin)
 
     def stream_works(self) -> None:
         """See `Channel`."""

@@ -72,6 +72,10 @@ class Wire(Protocol):
         """Notes that the answer is whole."""
         ...
 
+    def distrust(self) -> None:
+        """Takes the sender for a stranger again."""
+        ...
+
     def cut(self) -> None:
         """Ends the connection; bytes sent before still arrive."""
         ...
@@ -86,6 +90,10 @@ class Channel(Wire, Protocol):
 
     def stream_idles(self) -> None:
         """Notes that the stream waits for its client: it may be ended if that takes long, or its place is needed."""
+        ...
+
+    def stream_begins(self, begin: Callable[[], None]) -> None:
+        """Calls `begin` for something that is to be served, when it is its turn among the requests that come at once."""
         ...
 
     def stream_works(self) -> None:
@@ -118,6 +126,7 @@ class Exchange:
         "ended",
         "gone",
         "headers",
+        "in_vain",
         "is_http_1_0",
         "keep_alive",
         "known",
@@ -156,6 +165,8 @@ class Exchange:
         self.serves_anybody = False
         # The time of the event loop at which the sender's right to be served ends, infinite if it does not; None: nobody knows.
         self.right_ends_s: float | None = None
+        # Set for a refusal that is in vain whatever its status says; those of the sender's own fault always are.
+        self.in_vain = False
         # Turns that an answer in vain takes, of those that all such answers share.
         self.turns = 1
         # The body: pieces that came and were not read, and whether all has come.
@@ -224,6 +235,21 @@ class Exchange:
         self._pieces.append(piece)
         self.unread += len(piece)
         self._wake()
+
+    def shed(self) -> bool:
+        """Notes that the request is refused because there are too many, and drops its body; whether that was whole.
+
+        The answer takes turns as those in vain do, and its sender does not count as known.
+        """
+        self.known = False
+        self.in_vain = True
+        self._wire.distrust()
+        return self._drop_body()
+
+    def _drop_body(self) -> bool:
+        self._pieces.clear()
+        self.unread = 0
+        return self.body_ended
 
     def came_to_end(self) -> None:
         """Notes that the body is whole."""

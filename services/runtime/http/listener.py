@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ _LOOKS_A_TIME: Final = 4
 # A refused client may go on sending for this long before its connection is cut.
 _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
+# Requests that are begun in one round of the loop; more of them would keep others waiting who come meanwhile.
+_BEGUN_AT_ONCE: Final = 8
 # At most this many whose time is over are ended at once, before others have their turn.
 _ENDED_AT_ONCE: Final = 4
 # When all places are taken, at most this many of those that end are asked whether their clients have got all, which costs 1 us.
@@ -71,6 +74,9 @@ class Listener:
         self._connections: set[Connection] = set()
         self._arrivals = Arrivals(limits, self._connections.__len__, self._take, self._count)
         self._tasks: set[asyncio.Task[None]] = set()
+        # Requests begun in this round of the loop, and those that wait for the next ones, by address.
+        self._begun = 0
+        self._to_begin: dict[str, deque[Callable[[], None]]] = {}
         # Begin of a state: no request yet, and nothing or a part of a head; idle after an answer; a body comes; an answer is made;
         # its end was asked for.
         self._heads: dict[Connection, float] = {}
@@ -152,11 +158,8 @@ class Listener:
             return
         self._connections.discard(connection)
         self._arrivals.left(connection.address)
-        if connection.known:
-            self._known[connection.address] -= 1
-            if not self._known[connection.address]:
-                del self._known[connection.address]
-                self._arrivals.forget(connection.address)
+        if connection.known and self._is_last_known(connection.address):
+            self._arrivals.remember(connection.address)
         states: Iterable[dict[Connection, Any]] = (
             self._heads,
             self._idle,
@@ -176,6 +179,19 @@ class Listener:
         self._known[connection.address] = before + 1
         if not before:
             self._arrivals.know(connection.address)
+
+    def distrust(self, connection: Connection) -> None:
+        """Notes that the known caller on the connection sends more than is served: his address counts for nothing any more."""
+        if self._is_last_known(connection.address):
+            self._arrivals.forget(connection.address)
+
+    def _is_last_known(self, address: str) -> bool:
+        """Whether the known connection of this address that ends was its last one."""
+        self._known[address] -= 1
+        if self._known[address]:
+            return False
+        del self._known[address]
+        return True
 
     def knows(self, address: str) -> bool:
         """Whether a known caller is connected from there: a proxy passes honest requests on, which must not rest for others."""
@@ -221,9 +237,38 @@ class Listener:
             self._await_turn()
 
     def begin(self, connection: Connection, exchange: Exchange) -> None:
-        """Lets the application serve a request whose head has come, and whose turn it is."""
+        """Lets the application serve a request whose head has come, and whose turn it is on its connection."""
         self._heads.pop(connection, None)
         self.works(connection)
+        self.in_rounds(connection.address, partial(self._start, exchange))
+
+    def in_rounds(self, address: str, begin: Callable[[], None]) -> None:
+        """Begins a request: now, or, where many come at once, in one of the next rounds of the loop, of each address in turn."""
+        if self._begun == _BEGUN_AT_ONCE:
+            self._to_begin.setdefault(address, deque()).append(begin)
+        else:
+            self._begin_now(begin)
+
+    def _begin_next(self) -> None:
+        """A new round of the loop."""
+        self._begun = 0
+        while self._to_begin and self._begun < _BEGUN_AT_ONCE:
+            address, waiting = next(iter(self._to_begin.items()))
+            del self._to_begin[address]
+            begin = waiting.popleft()
+            if waiting:
+                self._to_begin[address] = waiting
+            self._begin_now(begin)
+
+    def _begin_now(self, begin: Callable[[], None]) -> None:
+        if not self._begun:
+            self._loop.call_soon(self._begin_next)
+        self._begun += 1
+        begin()
+
+    def _start(self, exchange: Exchange) -> None:
+        if exchange.gone:
+            return
         task = self._loop.create_task(self._serve(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -353,6 +398,9 @@ class Listener:
         until_s = self._loop.time() + drain_s
         for connection in (*self._idle, *self._heads):
             connection.end_idle()
+        # A few are begun in each round of the loop, of which nobody is told.
+        while self._to_begin:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_s)
         for task in tuple(self._tasks):

@@ -151,7 +151,7 @@ class WebSocket:
         if not self.busy:
             self.busy = True
             self.wire.stream_works()
-        self._wake()
+        self.wire.stream_begins(self._wake)
 
     def _tell_held(self) -> bool:
         return self.on_held(len(self._protocol.reader.buffer) + self._parts_bytes + self._waiting_bytes)

@@ -338,6 +338,9 @@ class NoWire(Wire):
     def answered(self, exchange: Exchange) -> None:
         raise AssertionError("there is no connection")
 
+    def distrust(self) -> None:
+        pass
+
     def cut(self) -> None:
         raise AssertionError("there is no connection")
 

@@ -11,6 +11,8 @@ from services.edge.call.admission import Interpreter
 from services.edge.call.dialect import Charged
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
+from services.edge.call.priority import PriorityClasses
+from services.edge.call.turns import Turns
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
 from services.edge.http.bodies import Bodies
@@ -140,6 +142,7 @@ class Scene:
             admin_token_file="t",
         )
         self.router = Router(now_s)
+        self.turns = Turns(1_000, PriorityClasses(holder), now_s)
         interpreter = Interpreter(NoTranslator(), SERVED_AT)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, interpreter)
         free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), interpreter)
@@ -150,6 +153,7 @@ class Scene:
                 self.principals,
                 path,
                 free,
+                self.turns,
                 RequestReader(),
                 Bodies(config.body_bytes_max, config.body_bytes_max),
                 config.body_bytes_max,

@@ -1,7 +1,7 @@
 """A listener with an application that says what it got, and clients that speak bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,9 +22,11 @@ class Application:
         self.called: list[str] = []
         self.left: list[str] = []
         self.piece = b"piece"
+        self.on_called: Callable[[], None] = lambda: None
 
     async def __call__(self, exchange: Exchange) -> None:
         self.called.append(exchange.path)
+        self.on_called()
         exchange.on_gone = lambda: self.left.append(exchange.path)
         match exchange.path:
             case "/deaf":
@@ -42,6 +44,11 @@ class Application:
                 exchange.known = path == "/known"
                 exchange.turns = 10 if path == "/dear" else 1
                 exchange.whole(200 if path == "/anybody" else 401, [PLAIN], b"no")
+                return
+            case "/shed":
+                exchange.known = True
+                whole = exchange.shed()
+                exchange.whole(503, [PLAIN], b"whole" if whole else b"cut")
                 return
             case "/hold":
                 await self.let_go.wait()

@@ -116,6 +116,28 @@ async def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypat
         assert list(listener._arrivals._remembered) == ["127.0.0.3", "127.0.0.4"]
 
 
+async def test_many_of_a_customer_come_at_a_pace_and_one_of_another_at_once() -> None:
+    async with listening() as (listener, _):
+        known = [await Client.to(listener, local_addr=(address, 0)) for address in ("127.0.0.2", "127.0.0.3")]
+        for each in known:
+            await each.send(KNOWN)
+            await each.until(b"no")
+        pace = listener._arrivals._crowds._pace
+        assert pace is not None
+        pace.take_s(asyncio.get_running_loop().time(), AT_ONCE + 60 * PER_SECOND)
+        clients = come(listener, 50, "127.0.0.2")
+        await until(lambda: len(taken(listener)) + listener._arrivals.waiting == 50)
+        # Some were taken before the next ones came.
+        waiting = listener._arrivals.waiting
+        assert waiting > 30
+        clients += come(listener, 1, "127.0.0.3")
+        await until(lambda: "127.0.0.3" in taken(listener))
+        assert listener._arrivals.waiting == waiting
+        close(*clients)
+        for each in known:
+            each.close()
+
+
 async def test_an_address_s_first_goes_before_others_and_those_take_turns() -> None:
     async with listening() as (listener, _):
         clients = [*come(listener, 1, "127.0.0.2"), *come(listener, 1, "127.0.0.3")]

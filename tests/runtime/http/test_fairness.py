@@ -24,6 +24,11 @@ def waits_s(listener: Listener) -> float:
     return listener._in_vain.wait_s(asyncio.get_running_loop().time())
 
 
+def to(listener: Listener, address: str) -> socket.socket:
+    """A client that sends at once, without a turn of the loop."""
+    return socket.create_connection(("127.0.0.1", listener.port), source_address=(address, 0))
+
+
 async def waste(listener: Listener, requests: int) -> None:
     """Sends requests that are malformed, each on a connection of its own."""
     for _ in range(requests):
@@ -162,6 +167,92 @@ async def test_what_is_refused_to_somebody_who_is_known_is_not_in_vain() -> None
         await client.send(IN_VAIN)
         await client.until(b"\r\n\r\nno")
         assert not listener._wasteful
+        client.close()
+
+
+async def test_who_sends_more_than_is_served_counts_as_a_stranger_and_waits_for_turns() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n")
+        await client.until(b"\r\n\r\nno")
+        assert listener.knows("127.0.0.1")
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        for _ in range(FREE + 100):
+            await client.send(b"GET /shed HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await client.until(b"\r\n\r\nwhole")).startswith(b"HTTP/1.1 503 ")
+        assert loop.time() - began_s > 99 / PER_SECOND
+        assert not listener.knows("127.0.0.1")
+        # Nor does his address go before others because he was known.
+        assert not listener._arrivals._is_known("127.0.0.1")
+        await client.send(b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n")
+        await client.until(b"\r\n\r\nno")
+        assert listener.knows("127.0.0.1")
+        client.close()
+
+
+async def test_who_is_shed_takes_nothing_from_others_of_his_address() -> None:
+    async with listening() as (listener, _):
+        known, busy = await Client.to(listener), await Client.to(listener)
+        for client in (known, busy):
+            await client.send(b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n")
+            await client.until(b"\r\n\r\nno")
+        for _ in range(FREE + 10):
+            await busy.send(b"GET /shed HTTP/1.1\r\nhost: x\r\n\r\n")
+            await busy.until(b"\r\n\r\nwhole")
+        assert listener.knows("127.0.0.1")
+        assert not listener._wasteful
+        known.close()
+        busy.close()
+
+
+async def test_the_body_of_a_request_that_is_shed_is_dropped() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"POST /shed HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nbegun")
+        # Its end is unknown, so the connection ends.
+        assert (await client.rest()).endswith(b"\r\n\r\ncut")
+        client.close()
+
+
+async def test_requests_that_come_at_once_are_begun_8_a_round_of_the_loop_and_of_each_address_in_turn() -> None:
+    async with listening() as (listener, application):
+        clients = [to(listener, "127.0.0.2") for _ in range(40)]
+        other = to(listener, "127.0.0.3")
+        await until(lambda: len(listener._connections) == 41)
+        begun: list[int] = []
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            begun.append(len(application.called))
+            if begun[-1] < 41:
+                loop.call_soon(look)
+
+        # Without a turn of the loop between them, they are read in one.
+        for number, client in enumerate(clients):
+            client.sendall(b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n" % number)
+        other.sendall(b"GET /other HTTP/1.1\r\nhost: x\r\n\r\n")
+        look()
+        await until(lambda: begun[-1] == 41)
+        assert max(after - before for before, after in pairwise(begun)) == 8
+        assert application.called.index("/other") < 12
+        for client in (*clients, other):
+            client.close()
+
+
+async def test_a_listener_that_stops_begins_all_that_has_come() -> None:
+    async with listening() as (listener, application):
+        clients = [to(listener, "127.0.0.1") for _ in range(30)]
+        await until(lambda: len(listener._connections) == 30)
+        for client in clients:
+            client.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+        # As soon as the first of them is begun.
+        begun = asyncio.Event()
+        application.on_called = begun.set
+        await begun.wait()
+    assert application.called == ["/a"] * 30
+    for client in clients:
+        assert b"GET /a 0" in client.recv(1_000)
         client.close()
 
 

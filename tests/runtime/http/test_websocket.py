@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any, Final
 
 import aiohttp
@@ -428,6 +429,27 @@ async def test_a_socket_makes_its_address_known() -> None:
         echo.known = False
         await Raw.to(listener)
         assert not listener.knows("127.0.0.1")
+
+
+async def test_messages_that_come_at_once_are_begun_8_a_round_of_the_loop() -> None:
+    async with echoing() as (listener, echo):
+        clients = [await Raw.to(listener) for _ in range(40)]
+        served: list[int] = []
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            served.append(len(echo.served))
+            if served[-1] < 40:
+                loop.call_soon(look)
+
+        # Without a turn of the loop between them, they are read in one.
+        for client in clients:
+            client.client.writer.write(frame(TEXT, b"hello"))
+        look()
+        await until(lambda: served[-1] == 40)
+        assert max(after - before for before, after in pairwise(served)) == 8
+        for client in clients:
+            client.client.close()
 
 
 async def test_a_stop_ends_idle_sockets_at_once_and_others_after_their_answers() -> None:

@@ -1,6 +1,7 @@
 """Any bytes on a WebSocket, in any pieces: nothing raises, and the pieces change nothing."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from hypothesis import example, given, settings
@@ -41,6 +42,12 @@ class Written(Channel):
 
     def answered(self, exchange: Exchange) -> None:
         return
+
+    def distrust(self) -> None:
+        raise AssertionError("nobody is shed here")
+
+    def stream_begins(self, begin: Callable[[], None]) -> None:
+        begin()
 
     def cut(self) -> None:
         raise AssertionError("a stream ends otherwise")

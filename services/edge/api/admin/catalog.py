@@ -62,6 +62,7 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                     "tariff_id": offering.tariff_id,
                     "tariff_version": offering.tariff_version,
                     "models": len(offering.prices),
+                    "priority_class": offering.priority_class.name.lower(),
                     "default": offering.offering_id == snapshot.catalog.default_offering_id,
                 }
                 for offering in snapshot.offerings()

@@ -1,0 +1,178 @@
+"""Overload of an edge: a bounded number of calls, begun in turn where an account uses more than its share.
+
+Most calls begin at once. Those of accounts that use more than others do take turns, one after another, each until accounting has
+opened its session. So all others find one such call before them, however many wait. A call that would wait for long is shed: its
+client gets 503 with Retry-After at once. Only where very many are shed each second, the next wait, because refusals cost time too.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from services.edge.call.priority import PriorityClasses
+from services.edge.call.shares import FairQueue, Places, Shares
+from services.edge.http.connection import Client
+from services.edge.http.problems import Problem, overloaded
+from services.runtime.http.pace import Pace
+
+# The cost of all calls that may wait for a turn, and for how long each may.
+_WAITING_MAX: Final = 256.0
+_WAIT_S_MAX: Final = 0.5
+# Refusals a second, each of which costs some 0.3 ms. The others wait for this long at most.
+_SHED_PER_SECOND: Final = 200.0
+_SHED_AT_ONCE: Final = 50
+_SHED_LATE_S_MAX: Final = 30.0
+
+
+class Turn:
+    """A call's place among those that this edge has in hand, and its turn to be worked on. Leave it in any case."""
+
+    __slots__ = ("_account_id", "_cost", "_is_begun", "_turns")
+
+    def __init__(self, turns: "Turns", account_id: str, cost: float) -> None:
+        self._turns = turns
+        self._account_id = account_id
+        self._cost = cost
+        # Not before it has begun, once it is over, and where none is needed.
+        self._is_begun = False
+
+    async def begin(self, client: Client) -> None:
+        """Waits for the turn, where the account uses more than its share; it is over once the call's session is open.
+
+        Errors: `Problem` 503 where it would wait too long; `ClientGoneError`, `RevokedError`.
+        """
+        if self._turns.takes_turns(self._account_id):
+            await self._turns.wait(self._account_id, self._cost, client)
+            self._is_begun = True
+            client.on_opened = self.over
+
+    def over(self) -> None:
+        """Lets the next call have its turn."""
+        if self._is_begun:
+            self._is_begun = False
+            self._turns.pass_on()
+
+    def leave(self) -> None:
+        """Gives the place back, once the call is no longer under way."""
+        self.over()
+        self._turns.end(self._account_id, self._cost)
+
+
+class Turns:
+    """Turns of model calls."""
+
+    def __init__(self, places: int, classes: PriorityClasses, clock_s: Callable[[], float] = time.monotonic) -> None:
+        """`places`: the calls in hand at once, those that wait or are shed among them."""
+        self._places = Places(places)
+        self._classes = classes
+        self._clock_s = clock_s
+        self._shares = Shares()
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._is_taken = False
+        self._shedding = Pace(_SHED_PER_SECOND, _SHED_AT_ONCE)
+        self._shed: dict[str, int] = {}
+
+    async def enter(self, account_id: str, client: Client) -> Turn:
+        """A place for a call of the account, before its body is read.
+
+        Errors: `Problem` 503 where there is none, or too many of its calls wait already; `ClientGoneError`, `RevokedError`.
+        """
+        cost = self._classes.of(account_id).cost
+        if not self._places.take(account_id, cost):
+            self._count(account_id)
+            client.shed()
+            raise _last_of_connection()
+        self._shares.begin(account_id, cost)
+        turn = Turn(self, account_id, cost)
+        if self._is_full_for(account_id, cost):
+            try:
+                with client.interruptible():
+                    raise await self._refusal(account_id, client)
+            finally:
+                turn.leave()
+        return turn
+
+    def end(self, account_id: str, cost: float) -> None:
+        """See `Turn.leave`."""
+        self._shares.end(account_id, cost, self._clock_s())
+        self._places.give_back(account_id, cost)
+
+    def takes_turns(self, account_id: str) -> bool:
+        """Whether the account uses more than its share, or other calls of it wait."""
+        return bool(self._queue.cost_of(account_id)) or self._shares.is_beyond(account_id, self._clock_s())
+
+    async def wait(self, account_id: str, cost: float, client: Client) -> None:
+        """Waits until no other turn is under way, and begins one. Errors: those of `Turn.begin`."""
+        if not self._is_taken:
+            self._is_taken = True
+            return
+        with client.interruptible():
+            if self._is_full_for(account_id, cost) or not await self._given(account_id, cost):
+                raise await self._refusal(account_id, client)
+
+    async def _given(self, account_id: str, cost: float) -> bool:
+        """Waits to be given a turn; whether there was one in time."""
+        given = asyncio.get_running_loop().create_future()
+        self._queue.add(account_id, cost, given)
+        try:
+            async with asyncio.timeout(_WAIT_S_MAX):
+                await given
+        except BaseException as error:
+            if given.done() and not given.cancelled():
+                # It was given at the moment in which nobody waited for it any more.
+                self.pass_on()
+            if isinstance(error, TimeoutError):
+                return False
+            raise
+        finally:
+            self._queue.left(account_id, cost)
+        return True
+
+    def pass_on(self) -> None:
+        """Gives the turn that is over to the call that is next."""
+        given = self._queue.next()
+        if given is None:
+            self._is_taken = False
+        else:
+            given.set_result(None)
+
+    def _is_full_for(self, account_id: str, cost: float) -> bool:
+        """Whether as many calls of the account wait as there is room left for."""
+        queue = self._queue
+        return bool(queue.cost) and queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost
+
+    async def _refusal(self, account_id: str, client: Client) -> Problem:
+        """The problem of a call that is shed, at once or in its turn."""
+        self._count(account_id)
+        if not client.shed():
+            # The rest of its body would have to be kept for as long as it waits.
+            return _last_of_connection()
+        now_s = self._clock_s()
+        is_late = self._shedding.wait_s(now_s) >= _SHED_LATE_S_MAX
+        await asyncio.sleep(_SHED_LATE_S_MAX if is_late else self._shedding.take_s(now_s))
+        return overloaded()
+
+    def _count(self, account_id: str) -> None:
+        name = self._classes.of(account_id).name.lower()
+        self._shed[name] = self._shed.get(name, 0) + 1
+
+    def export(self) -> None:
+        """Shows the counts to OpenTelemetry from now on."""
+        meter = metrics.get_meter("tokenline.edge")
+        meter.create_observable_counter(
+            "edge.calls.shed", callbacks=[self.shed], description="Calls refused for overload, by priority class"
+        )
+
+    def shed(self, options: CallbackOptions) -> Iterable[Observation]:
+        """Counts by priority class."""
+        return [Observation(count, {"priority_class": name}) for name, count in list(self._shed.items())]
+
+
+def _last_of_connection() -> Problem:
+    problem = overloaded()
+    problem.headers = (*problem.headers, (b"connection", b"close"))
+    return problem

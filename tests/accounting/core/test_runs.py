@@ -227,7 +227,7 @@ def test_a_budget_is_at_most_what_the_operator_lets_the_parent_have(agent: Agent
 
 
 def test_a_life_is_at_most_the_parents(agent: Agent) -> None:
-    assert agent.mint("month").ends_us == agent.now_us + LIFE_US_MAX
+    assert agent.mint("month").ends_us == agent.now_us + LIFE_US_MAX == agent.now_us + 30 * DAY
     parent = agent.mint("parent", valid_for_us=HOUR)
     agent.pass_time(MINUTE)
     said = agent.refused("child", "parent", valid_for_us=59 * MINUTE + 1)
@@ -625,7 +625,13 @@ def test_a_call_is_paid_in_the_units_of_its_budget_alone() -> None:
     agent.use("in-both", 11)
     assert [(each.unit, each.used) for each in agent.runs()["in-both"].budgets] == [("TOKEN", 10 * UNIT), (CNY, 2)]
     refused = refusal(agent.call(1, 0, key="in-points"))
-    assert (refused.code, refused.limit_id) == (ResultCode.QUOTA_LIMIT_REACHED, "budget-TOKEN@key:in-points")
+    told = (refused.code, refused.unit, refused.needed, refused.free, refused.reserved, refused.held, refused.limit_id)
+    assert told == (ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 1, 0, 0, False, "budget-TOKEN@key:in-points")
+    rich = Agent(base=offering({"flat": MONEY, "other": MONEY}))
+    rich.money(100)
+    rich.mint("in-points", budgets=(("POINT", UNIT),))
+    refused = refusal(rich.call(1, 0, key="in-points"))
+    assert (refused.unit, refused.limit_id) == (CNY, "budget-CNY@key:in-points")
 
 
 def test_a_budget_is_no_softer_where_quota_is_reserved_for_the_likely_cost(agent: Agent) -> None:
@@ -811,3 +817,8 @@ def test_a_refusal_names_ten_of_a_catalogs_names() -> None:
     names = {f"model-{number:03}" for number in range(400)}
     assert some_of(names) == ", ".join(f"model-{number:03}" for number in range(10)) + ", ..."
     assert some_of(["b", "a"]) == "a, b"
+
+
+def test_an_untouched_budget_has_nothing_used_or_held(agent: Agent) -> None:
+    agent.mint("a", tokens=10)
+    assert agent.runs()["a"].budgets == (SpentBudget("TOKEN", 10 * UNIT, 0, 0),)

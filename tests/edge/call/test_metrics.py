@@ -1,5 +1,8 @@
 """Counts of calls: how they ended, what they used, whom quota refused, and what vendors did."""
 
+from pathlib import Path
+
+from services.edge.call.outcome import Ended
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.line_dialect import END, FINISH, counted, say
 from tests.edge.call.scene import Scene
@@ -43,3 +46,9 @@ async def test_a_refusal_is_counted_by_its_reason_and_is_no_call() -> None:
     scene.charging.refuses = [pb.Refused(result_code=pb.RESULT_CODE_RATE_LIMITED, limit_id="calls@key", retry_after_ms=1_500)]
     await scene.call("stream=yes limit=100")
     assert (scene.metrics.refusals.counts, scene.metrics.calls.counts) == ({("rate_limit_exceeded",): 1}, {})
+
+
+def test_the_page_of_metrics_names_every_end_of_a_call() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith("| `edge_calls_total`"))
+    assert [ended.value for ended in Ended if f"`{ended.value}`" not in row] == []

@@ -52,7 +52,7 @@ def test_a_malformed_request_s_code_and_field_are_the_vendor_s_unless_they_tell_
     told = problem(Meaning.REQUEST, VendorFault(422, code="bad_tools", message="no", param="tools[0]"))
     quoted = 'The model\'s vendor refused the request as malformed. The vendor says: "no"'
     assert (told.code, told.message, told.param) == ("bad_tools", quoted, "tools[0]")
-    for word in (KEY, "a text", "w" * 65):
+    for word in (KEY, "a text", "w" * 65, "größe"):
         told = problem(Meaning.REQUEST, VendorFault(422, code=word, message="no", param=word))
         assert (told.code, told.message, told.param) == (None, quoted, None)
 

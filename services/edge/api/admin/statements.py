@@ -87,7 +87,7 @@ def statement_routes(
         snapshot = catalog.current
         if not statement.lines and snapshot is not None and vendor_id not in {each.vendor_id for each in snapshot.catalog.vendors}:
             raise not_found(
-                "vendor_not_found", f"No vendor {vendor_id!r} is in the catalog, or was owed anything then.", "vendor_id"
+                "vendor_not_found", f"No vendor {vendor_id!r} is in the catalog, or was owed then.", "vendor_id"
             )
         return {**vendor_statement_json(vendor_id, statement), **period.json()}
 

@@ -46,11 +46,15 @@ OVERLOAD: Final = (
         "use.under_way + use.ended <= _FREE_USE or (used := use.at(now_s)) <= _FREE_USE",
         "(used := use.at(now_s)) < 0",
     ),
-    _shares("whoever calls much is beyond his share", "used * len(self._uses) > self._all.at(now_s)", "True"),
     _shares(
-        "a call that has ended counts for nothing", "self.ended = self.at(now_s) - self.under_way + cost\n", "self.ended = 0.0\n"
+        "whoever calls much is beyond his share", "used * (len(self._uses) - 1) > _FAR_MORE * (self._all.at(now_s) - used)", "True"
     ),
-    _shares("a call that has ended counts for ever", "self.ended * exp((self.at_s - now_s) / _FADES_S)", "self.ended"),
+    _shares(
+        "a call that has ended counts for nothing",
+        "each.ended = each.ended * exp((each.at_s - now_s) / _FADES_S) + cost\n",
+        "each.ended = 0.0\n",
+    ),
+    _shares("a call that has ended counts for ever", "each.ended * exp((each.at_s - now_s) / _FADES_S)", "each.ended"),
     _shares("an account is remembered for ever", "            if now_s - idle_s < _FORGOTTEN_S:\n", "            if True:\n"),
     _shares("an account that calls again is forgotten", "        self._idle.pop(account_id, None)\n", ""),
     _shares("who comes late is served for the time before", "max(self._now, self._ends.get", "max(0.0, self._ends.get"),
@@ -61,7 +65,7 @@ OVERLOAD: Final = (
     ),
     _shares("who has left has a turn", "            if not call.done():\n", "            if True:\n"),
     _turns("who waits is overtaken by his next call", "bool(self._queue.cost_of(account_id)) or self._shares", "self._shares"),
-    _turns("turns are under way side by side", "            self._is_taken = True\n            return\n", "            return\n"),
+    _turns("turns are under way side by side", "            self._free -= 1\n            return\n", "            return\n"),
     _turns("a turn that is over goes to nobody", "            given.set_result(None)\n", "            pass\n"),
     _turns("a turn that was given in vain is lost", "                self.pass_on()\n", "                pass\n"),
     _turns("a turn ends twice", "            self._is_begun = False\n            self._turns", "            self._turns"),
@@ -69,13 +73,13 @@ OVERLOAD: Final = (
     _turns("a call that fails keeps its turn", "        self.over()\n        self._turns.end", "        self._turns.end"),
     _turns(
         "however many calls of an account wait",
-        "queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost",
+        "queue.cost_of(account_id) + cost > self._bounds.waiting_max - queue.cost",
         "queue.cost > 9_999",
     ),
     _turns(
         "one account's calls fill the queue",
-        "queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost",
-        "queue.cost + cost > _WAITING_MAX",
+        "queue.cost_of(account_id) + cost > self._bounds.waiting_max - queue.cost",
+        "queue.cost + cost > self._bounds.waiting_max",
     ),
     one(
         "what cannot wait is refused after its body",
@@ -84,7 +88,7 @@ OVERLOAD: Final = (
         "        if False:\n            try:",
         _IN_PATH,
     ),
-    _turns("a call that waits is never given up", "asyncio.timeout(_WAIT_S_MAX)", "asyncio.timeout(None)"),
+    _turns("a call that waits is never given up", "asyncio.timeout(self._bounds.wait_s_max)", "asyncio.timeout(None)"),
     _turns("a call that waits no longer still counts", "            self._queue.left(account_id, cost)\n", "            pass\n"),
     _turns(
         "refusals come as fast as they are asked for",

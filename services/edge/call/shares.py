@@ -15,6 +15,8 @@ _FADES_S: Final = 1.0
 _FORGOTTEN_S: Final = 5.0
 # Use up to this is never too much: the first calls of the standard class at once, or within a second, need no turns.
 _FREE_USE: Final = 32.0
+# Accounts that use as much as one another differ by less than this from moment to moment.
+_FAR_MORE: Final = 1.5
 
 
 class Places:
@@ -57,11 +59,6 @@ class _Use:
         """The use now."""
         return self.under_way + self.ended * exp((self.at_s - now_s) / _FADES_S)
 
-    def end(self, cost: float, now_s: float) -> None:
-        self.ended = self.at(now_s) - self.under_way + cost
-        self.under_way -= cost
-        self.at_s = now_s
-
 
 class Shares:
     """The use of an edge by accounts: calls under way, and those that ended within the last seconds, which fade."""
@@ -81,19 +78,21 @@ class Shares:
     def end(self, account_id: str, cost: float, now_s: float) -> None:
         """Counts a call that ends."""
         use = self._uses[account_id]
-        use.end(cost, now_s)
-        self._all.end(cost, now_s)
+        for each in (use, self._all):
+            each.ended = each.ended * exp((each.at_s - now_s) / _FADES_S) + cost
+            each.under_way -= cost
+            each.at_s = now_s
         if use.under_way <= 0:
             self._idle[account_id] = now_s
 
     def is_beyond(self, account_id: str, now_s: float) -> bool:
-        """Whether the account uses more than is free, and more than accounts do on average."""
+        """Whether the account uses more than is free, and far more than the others do on average."""
         use = self._uses.get(account_id)
         # Most use less than that even by the sum of all that has not faded yet.
         if use is None or use.under_way + use.ended <= _FREE_USE or (used := use.at(now_s)) <= _FREE_USE:
             return False
         self._forget(now_s)
-        return used * len(self._uses) > self._all.at(now_s)
+        return used * (len(self._uses) - 1) > _FAR_MORE * (self._all.at(now_s) - used)
 
     def _forget(self, now_s: float) -> None:
         for account_id, idle_s in list(self._idle.items()):

@@ -1,14 +1,14 @@
 """Overload of an edge: a bounded number of calls, begun in turn where an account uses more than its share.
 
-Most calls begin at once. Those of accounts that use more than others do take turns, one after another, each until accounting has
-opened its session. So all others find one such call before them, however many wait. A call that would wait for long is shed: its
-client gets 503 with Retry-After at once. Only where very many are shed each second, the next wait, because refusals cost time too.
+Most calls begin at once. Those of accounts that use more than others do take turns, some at once, each until accounting has opened
+its session. So all others find only these before them, however many wait. A call that would wait for long is shed: its client
+gets 503 with Retry-After at once. Only where very many are shed each second, the next wait, because refusals cost time too.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -19,13 +19,23 @@ from services.edge.http.connection import Client
 from services.edge.http.problems import Problem, overloaded
 from services.runtime.http.pace import Pace
 
-# The cost of all calls that may wait for a turn, and for how long each may.
-_WAITING_MAX: Final = 256.0
-_WAIT_S_MAX: Final = 0.5
 # Refusals a second, each of which costs some 0.3 ms. The others wait for this long at most.
 _SHED_PER_SECOND: Final = 200.0
 _SHED_AT_ONCE: Final = 50
 _SHED_LATE_S_MAX: Final = 30.0
+
+
+class Bounds(NamedTuple):
+    """Bounds of turns."""
+
+    # Those that are under way at once: with one a large customer loses most of his calls, with 32 others wait.
+    at_once: int = 8
+    # The cost of all calls that may wait for one, and for how long each may.
+    waiting_max: float = 1_024.0
+    wait_s_max: float = 2.0
+
+
+_BOUNDS: Final = Bounds()
 
 
 class Turn:
@@ -65,14 +75,17 @@ class Turn:
 class Turns:
     """Turns of model calls."""
 
-    def __init__(self, places: int, classes: PriorityClasses, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, places: int, classes: PriorityClasses, clock_s: Callable[[], float] = time.monotonic, bounds: Bounds = _BOUNDS
+    ) -> None:
         """`places`: the calls in hand at once, those that wait or are shed among them."""
         self._places = Places(places)
         self._classes = classes
         self._clock_s = clock_s
         self._shares = Shares()
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
-        self._is_taken = False
+        self._bounds = bounds
+        self._free = bounds.at_once
         self._shedding = Pace(_SHED_PER_SECOND, _SHED_AT_ONCE)
         self._shed: dict[str, int] = {}
 
@@ -106,9 +119,9 @@ class Turns:
         return bool(self._queue.cost_of(account_id)) or self._shares.is_beyond(account_id, self._clock_s())
 
     async def wait(self, account_id: str, cost: float, client: Client) -> None:
-        """Waits until no other turn is under way, and begins one. Errors: those of `Turn.begin`."""
-        if not self._is_taken:
-            self._is_taken = True
+        """Waits until few enough turns are under way, and begins one. Errors: those of `Turn.begin`."""
+        if self._free:
+            self._free -= 1
             return
         with client.interruptible():
             if self._is_full_for(account_id, cost) or not await self._given(account_id, cost):
@@ -119,7 +132,7 @@ class Turns:
         given = asyncio.get_running_loop().create_future()
         self._queue.add(account_id, cost, given)
         try:
-            async with asyncio.timeout(_WAIT_S_MAX):
+            async with asyncio.timeout(self._bounds.wait_s_max):
                 await given
         except BaseException as error:
             if given.done() and not given.cancelled():
@@ -136,14 +149,14 @@ class Turns:
         """Gives the turn that is over to the call that is next."""
         given = self._queue.next()
         if given is None:
-            self._is_taken = False
+            self._free += 1
         else:
             given.set_result(None)
 
     def _is_full_for(self, account_id: str, cost: float) -> bool:
         """Whether as many calls of the account wait as there is room left for."""
         queue = self._queue
-        return bool(queue.cost) and queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost
+        return bool(queue.cost) and queue.cost_of(account_id) + cost > self._bounds.waiting_max - queue.cost
 
     async def _refusal(self, account_id: str, client: Client) -> Problem:
         """The problem of a call that is shed, at once or in its turn."""

@@ -33,7 +33,7 @@ _LOOKS_A_TIME: Final = 4
 _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
 # Requests that are begun in one round of the loop; more of them would keep others waiting who come meanwhile.
-_BEGUN_AT_ONCE: Final = 8
+_BEGUN_AT_ONCE: Final = 32
 # At most this many whose time is over are ended at once, before others have their turn.
 _ENDED_AT_ONCE: Final = 4
 # When all places are taken, at most this many of those that end are asked whether their clients have got all, which costs 1 us.

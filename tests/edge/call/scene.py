@@ -12,7 +12,7 @@ from services.edge.call.dialect import Charged
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.call.priority import PriorityClasses
-from services.edge.call.turns import Turns
+from services.edge.call.turns import Bounds, Turns
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
 from services.edge.http.bodies import Bodies
@@ -142,7 +142,7 @@ class Scene:
             admin_token_file="t",
         )
         self.router = Router(now_s)
-        self.turns = Turns(1_000, PriorityClasses(holder), now_s)
+        self.turns = Turns(1_000, PriorityClasses(holder), now_s, Bounds(1, 256.0, 0.5))
         interpreter = Interpreter(NoTranslator(), SERVED_AT)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, interpreter)
         free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), interpreter)

@@ -76,6 +76,9 @@ def test_accounts_that_use_as_much_as_others_are_not_beyond_their_share() -> Non
     for account_id in ("acct-a", "acct-b", "acct-c"):
         begun(shares, account_id, 50)
     assert not shares.is_beyond("acct-a", 0.0)
+    # One and a half times what the others use on average is not far more.
+    begun(shares, "acct-a", 25)
+    assert not shares.is_beyond("acct-a", 0.0)
     begun(shares, "acct-a", 1)
     assert shares.is_beyond("acct-a", 0.0)
     assert not shares.is_beyond("acct-b", 0.0)

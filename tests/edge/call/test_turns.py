@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.edge.call.turns import Turn, Turns
+from services.edge.call.turns import Bounds, Turn, Turns
 from services.edge.catalog import PriorityClass
 from services.edge.http.connection import Client, ClientGoneError
 from services.edge.http.problems import Problem
@@ -26,7 +26,7 @@ class Edge:
     """Turns, and what became of those who wanted one."""
 
     def __init__(self, places: int = 1_000) -> None:
-        self.turns = Turns(places, Classes(), now_s)  # type: ignore[arg-type]  # a double
+        self.turns = Turns(places, Classes(), now_s, Bounds(1, 256.0, 0.5))  # type: ignore[arg-type]  # a double
         # Account and seconds since the start.
         self.begun: list[tuple[str, float]] = []
         self.shed: list[tuple[str, float, Problem]] = []
@@ -325,7 +325,7 @@ async def test_a_call_that_fails_while_it_waits_gives_its_place_back() -> None:
     assert edge.turns._places._free == 200
     assert edge.turns._places._costs == {}
     assert edge.turns._shares._all.under_way == 0
-    assert not edge.turns._is_taken
+    assert edge.turns._free == 1
 
 
 async def test_calls_that_are_shed_are_counted_by_class() -> None:

@@ -215,17 +215,17 @@ async def test_the_body_of_a_request_that_is_shed_is_dropped() -> None:
         client.close()
 
 
-async def test_requests_that_come_at_once_are_begun_8_a_round_of_the_loop_and_of_each_address_in_turn() -> None:
+async def test_requests_that_come_at_once_are_begun_32_a_round_of_the_loop_and_of_each_address_in_turn() -> None:
     async with listening() as (listener, application):
-        clients = [to(listener, "127.0.0.2") for _ in range(40)]
+        clients = [to(listener, "127.0.0.2") for _ in range(80)]
         other = to(listener, "127.0.0.3")
-        await until(lambda: len(listener._connections) == 41)
+        await until(lambda: len(listener._connections) == 81)
         begun: list[int] = []
         loop = asyncio.get_running_loop()
 
         def look() -> None:
             begun.append(len(application.called))
-            if begun[-1] < 41:
+            if begun[-1] < 81:
                 loop.call_soon(look)
 
         # Without a turn of the loop between them, they are read in one.
@@ -233,9 +233,9 @@ async def test_requests_that_come_at_once_are_begun_8_a_round_of_the_loop_and_of
             client.sendall(b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n" % number)
         other.sendall(b"GET /other HTTP/1.1\r\nhost: x\r\n\r\n")
         look()
-        await until(lambda: begun[-1] == 41)
-        assert max(after - before for before, after in pairwise(begun)) == 8
-        assert application.called.index("/other") < 12
+        await until(lambda: begun[-1] == 81)
+        assert max(after - before for before, after in pairwise(begun)) == 32
+        assert application.called.index("/other") < 36
         for client in (*clients, other):
             client.close()
 

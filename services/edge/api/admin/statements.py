@@ -86,9 +86,7 @@ def statement_routes(
         # One that the catalog has no more may be owed for calls of before.
         snapshot = catalog.current
         if not statement.lines and snapshot is not None and vendor_id not in {each.vendor_id for each in snapshot.catalog.vendors}:
-            raise not_found(
-                "vendor_not_found", f"No vendor {vendor_id!r} is in the catalog, or was owed then.", "vendor_id"
-            )
+            raise not_found("vendor_not_found", f"No vendor {vendor_id!r} is in the catalog, or was owed then.", "vendor_id")
         return {**vendor_statement_json(vendor_id, statement), **period.json()}
 
     @get("/accounts/{account_id:str}/orders/{order_id:str}/receipt")

@@ -54,8 +54,12 @@ def statement_command(account_id: str, data_dir: Path | None, output: str, by: t
 def statement_tables(statement: Mapping[str, Any]) -> list[Any]:
     """A statement for people, amounts in whole units; names that nobody asked for are left out."""
     tables = fields_of({field: statement[field] for field in ("account_id", "from", "until")})
-    sums = ([unit_name(total), total["calls"], *(format_amount(total[name]) for name in _SUMS)] for total in statement["totals"])
-    tables.append(table("Totals, in whole units", ("unit", "calls", *_SUMS), sums, right=("calls", *_SUMS)))
+    # A column for each unit, because a row for each would be too wide for most terminals.
+    totals = statement["totals"]
+    units = [unit_name(total) for total in totals]
+    sums = [["calls", *(total["calls"] for total in totals)]]
+    sums += [[name.replace("_", " "), *(format_amount(total[name]) for total in totals)] for name in _SUMS]
+    tables.append(table("Totals, in whole units", ("", *units), sums if totals else (), right=units))
     names = [name for name in ("model_id", "member_id", "key_id") if any(line[name] for line in statement["usage"])]
     usage = (
         [

@@ -165,7 +165,7 @@ def _adjusted_point(point: _Point, adjustment: PriceAdjustment) -> _Point:
 
 
 def _multiplied(row: ModelRates, factor: Decimal | None) -> ModelRates:
-    if factor is None:
+    if factor is None or any(_factor_flaws(factor)):
         return row
     tiers = tuple(ContextTier(above_input_tokens=tier.above_input_tokens, **_products(tier, factor)) for tier in row.tiers)
     # The sources are of the rates that were there.
@@ -173,7 +173,16 @@ def _multiplied(row: ModelRates, factor: Decimal | None) -> ModelRates:
 
 
 def _products(rates: Rates, factor: Decimal) -> dict[str, Decimal]:
-    return {name: (rate * factor).quantize(_STEP, ROUND_UP) for name, rate in rates.given().items()}
+    return {name: (rate * factor).quantize(_STEP, ROUND_UP) if _in_range(rate) else rate for name, rate in rates.given().items()}
+
+
+def _in_range(rate: Decimal) -> bool:
+    """Whether a product of it can be rounded. A wrong rate, and one that earlier factors made too large, is refused as it is."""
+    try:
+        micro_amount(rate)
+    except ValueError:
+        return False
+    return True
 
 
 def adjustment_flaws(

@@ -469,12 +469,15 @@ def _energy_flaws(field: str, energy: Energy) -> Iterator[FieldFlaw]:
     yield from choice_flaws(f"{field}.per", energy.per, ENERGY_UNITS)
     for name in ("batch_low", "batch_high"):
         yield from whole_flaws(f"{field}.{name}", getattr(energy, name), 1, INT32_MAX)
+    # Only numbers can be compared.
+    comparable = True
     for name in ("joules_low", "joules_high"):
         try:
             micro_amount(getattr(energy, name))
         except ValueError as error:
+            comparable = False
             yield f"{field}.{name}", str(error)
-    if energy.joules_low > energy.joules_high:
+    if comparable and energy.joules_low > energy.joules_high:
         yield f"{field}.joules_high", f"must be at least joules_low, {energy.joules_low}; it is {energy.joules_high}"
     if not energy.sources:
         yield f"{field}.sources", "must name the source that measured it"

@@ -9,6 +9,8 @@ from typing import Final
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
 _AMOUNT_MAX: Final = Decimal(INT64_MAX) / 1_000_000
+# Days after the last one are looked at too.
+_YEARS: Final = (1970, 8999)
 _REGION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
@@ -63,9 +65,11 @@ def currency_flaws(field: str, unit: str, currency: str) -> Iterator[FieldFlaw]:
 
 
 def effective_time_flaws(field: str, time: datetime.datetime) -> Iterator[FieldFlaw]:
-    """A time must say in which zone it is meant."""
+    """A time must say in which zone it is meant, and be one that every calendar and message here can hold."""
     if time.tzinfo is None:
         yield field, f"must carry an offset, like {time.isoformat()}+08:00"
+    elif not _YEARS[0] <= time.year <= _YEARS[1]:
+        yield field, f"must be in the years {_YEARS[0]} to {_YEARS[1]}; it is {time.isoformat()}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -16,6 +16,8 @@ from services.runtime.mistakes import mistake_of
 
 T = TypeVar("T")
 
+# A scalar is shown up to this many characters.
+_SHOWN_MAX = 60
 # No field of a configuration is nested deeper.
 _DEPTH_MAX = 20
 _PATH_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
@@ -29,9 +31,11 @@ class ConfigError(Exception):
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-_STR, _INT, _FLOAT, _SEQUENCE, _MAP = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "seq", "map"))
-# A number as most are written; the group is there where it has a point.
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
+_STR, _INT, _FLOAT, _SEQUENCE, _MAP, _TIMESTAMP = (
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "seq", "map", "timestamp")
+)
+# A number as most are written; the group is there where it has a point. Python reads no whole number of more than 4,300 digits.
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,99})(\.[0-9]+)?", re.ASCII)
 
 
 class _ScalarError(Exception):
@@ -92,9 +96,11 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # chosen at run time
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError as error:
-            # A scalar that only looks like one of its kind, for example the date 2026-02-30.
-            raise _ScalarError(node, f"{node.value} is not in the calendar: {error}; correct it") from error
+        except (ValueError, AttributeError, LookupError) as error:
+            # A scalar that only looks like one of its kind, for example the date 2026-02-30, or one that is said to be of another.
+            if node.tag == _TIMESTAMP and isinstance(error, ValueError):
+                raise _ScalarError(node, f"{node.value} is not in the calendar: {error}; correct it") from error
+            raise _ScalarError(node, f"{str(node.value)[:_SHOWN_MAX]!r} cannot be read as {node.tag.rpartition(':')[2]}") from error
 
 
 def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal:
@@ -156,6 +162,8 @@ def parse_yaml_with_lines(
         raise ConfigError(f"{source}:{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: lists and maps are nested deeper than any field; close the brackets") from error
     value = {} if value is None else value
     if settings and isinstance(value, dict):
         value |= settings

@@ -136,7 +136,7 @@ _OF_RETURNS: Final = (
     one(
         "a change is paid another way than the rest would go back",
         _SUBSCRIPTIONS,
-        "    if credit and span.price and command.payment != subscription.payment:\n",
+        "    if command.payment != subscription.payment:\n",
         "    if False:\n",
         _IN_GAMES,
     ),
@@ -166,6 +166,34 @@ _OF_RETURNS: Final = (
         _SUBSCRIPTIONS,
         "    if not subscription.terms.refundable:\n",
         "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "payments stay where a whole price was paid in another way",
+        _ACCOUNT_SALES,
+        " if order.amount != subscription.cycle_price else ()",
+        "",
+        _IN_GAMES,
+    ),
+    one(
+        "a change makes a price that never goes back one that does",
+        _SUBSCRIPTIONS,
+        "refundable=terms.refundable and subscription.terms.refundable)",
+        "refundable=terms.refundable)",
+        _IN_GAMES,
+    ),
+    one(
+        "a credit line here pays for more of what a phone bill outside paid",
+        _SUBSCRIPTIONS,
+        "to_pay > 0 and command.payment == Payment.PHONE_BILL",
+        "False and command.payment == Payment.PHONE_BILL",
+        _IN_GAMES,
+    ),
+    one(
+        "a phone bill outside pays for more of what a credit line paid",
+        _SUBSCRIPTIONS,
+        "    if outside and subscription.payment == Payment.PHONE_BILL and not",
+        "    if False and subscription.payment == Payment.PHONE_BILL and not",
         _IN_GAMES,
     ),
     one(

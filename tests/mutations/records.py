@@ -35,6 +35,13 @@ _IN_VENDORS: Final = "tests/registry/test_vendors.py"
 
 _OF_AMOUNTS: Final = (
     one(
+        "a text that no database takes is written",
+        _FIELDS,
+        '    if "\\x00" in value:\n',
+        "    if False:\n",
+        "tests/accounting/rpc/test_translation.py",
+    ),
+    one(
         "an amount is rounded down",
         _AMOUNTS,
         "    return -(-tokens * rate // RATE_BASE)",

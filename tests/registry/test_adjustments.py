@@ -116,7 +116,12 @@ def test_an_offering_is_sold_by_what_an_adjustment_made(tmp_path: Path) -> None:
         ("factor: 0.8", "factor: 0", "factor", "must be above 0 and at most 100; it is 0"),
         ("factor: 0.8", "factor: 100.1", "factor", "must be above 0 and at most 100; it is 100.1"),
         ("factor: 0.8", "factor: -1", "factor", "must not be negative; it is -1"),
+        ("factor: 0.8", "factor: 1.0e+300", "factor", "must be at most 9223372036854.775807, so that it fits"),
+        ("factor: 0.8", "factor: .inf", "factor", "must be a finite number; it is Infinity"),
+        ("factor: 0.8", "factor: .nan", "factor", "must be a finite number; it is NaN"),
         ("factor: 0.8", "effective_time: 2030-01-01T00:00:00", "effective_time", "must carry an offset, like 2030"),
+        ("factor: 0.8", "effective_time: 9999-12-31T00:00:00Z", "effective_time", "must be in the years 1970 to 8999; it is 9999"),
+        ("factor: 0.8", "effective_time: 0001-01-01T00:00:00+14:00", "effective_time", "must be in the years 1970 to 8999; it is"),
         ("model_id: large", "model_id: larger", "rates[0].model_id", "no model has the ID 'larger'; known are: large, small"),
         ("input: 1,", "input: -1,", "rates[0].input", "must not be negative; it is -1"),
         (ROWS, "", "rates", "must have at least one row, or give a factor"),
@@ -146,11 +151,23 @@ def test_a_circle_of_adjustments_is_refused(tmp_path: Path) -> None:
         tariff(tmp_path, "first", text)
 
 
-def test_a_factor_that_makes_an_impossible_rate_is_refused(tmp_path: Path) -> None:
-    # The flat tariff has 1,000,000 a million tokens; a hundred times that, five times over, does not fit.
-    rows = "".join(f"  - {{adjustment_id: a{n}, of_tariff_id: flat, version: 1, factor: 100}}\n" for n in range(4))
+@pytest.mark.parametrize("count", [4, 20])
+def test_a_factor_that_makes_an_impossible_rate_is_refused(tmp_path: Path, count: int) -> None:
+    # The flat tariff has 1,000,000 a million tokens; a hundred times that, four times over, does not fit. Twenty times over
+    # would be more digits than a decimal keeps.
+    rows = "".join(f"  - {{adjustment_id: a{n}, of_tariff_id: flat, version: 1, factor: 100}}\n" for n in range(count))
     with pytest.raises(ConfigError, match=r"factor: makes a wrong rate, input of '\*': it must be at most"):
         tariff(tmp_path, "flat", f"price_adjustments:\n{rows}")
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"), [(".inf", "must be a finite number"), ("1.0e+30", "must be at most 9223372036854.775807")]
+)
+def test_a_wrong_rate_below_a_factor_is_told_where_it_stands(tmp_path: Path, rate: str, said: str) -> None:
+    write(tmp_path / "base", changed("input: 0.28\n", f"input: {rate}\n"))
+    write(tmp_path / "branch", CONTRACT)
+    with pytest.raises(ConfigError, match=rf"tariffs\[1\]\.rates\[0\]\.input: {said}"):
+        load_catalog([tmp_path / "base", tmp_path / "branch"])
 
 
 def test_one_version_stands_for_one_set_of_adjusted_rates(tmp_path: Path) -> None:

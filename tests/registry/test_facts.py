@@ -68,6 +68,7 @@ def test_they_reach_the_readers_of_the_catalog(tmp_path: Path) -> None:
         ("title: A survey", 'title: " "', "sources[0].title: must not be empty"),
         ("joules_high: 2", "joules_high: 0.4", "models[0].energy[0].joules_high: must be at least joules_low, 0.5; it is 0.4"),
         ("joules_low: 0.5", "joules_low: -1", "models[0].energy[0].joules_low: must not be negative; it is -1"),
+        ("joules_low: 0.5", "joules_low: .nan", "models[0].energy[0].joules_low: must be a finite number; it is NaN"),
         ("batch_low: 64", "batch_low: 0", "models[0].energy[0].batch_low: must be from 1 to 2147483647; it is 0"),
         ("gpu: H100", "gpu: H100, per: page", "models[0].energy[0].per: must be output_token or image; it is 'page'"),
         ("aliases: [tiny]", "aliases: [large]", "models[0].aliases[0]: 'large' is a name of 'large' already; keep one of them"),

@@ -50,6 +50,11 @@ def test_numbers_with_a_point_are_exact() -> None:
         ("a: 1\nb: {c: 1, c: 2}", "x:2: not valid YAML: the key 'c' stands here twice"),
         ("a: &a [*a]", "x:1: not valid YAML: a list or map must not hold itself"),
         ("? [a]\n: 1", "x:1: not valid YAML: a key must be a name, not a list or a map"),
+        ("b: 1\na: 2026-02-30", "x:2: a: 2026-02-30 is not in the calendar: day is out of range for month; correct it"),
+        ("a: !!timestamp soon", "x:1: a: 'soon' cannot be read as timestamp"),
+        ("a: !!bool perhaps", "x:1: a: 'perhaps' cannot be read as bool"),
+        (f"a: {'7' * 5_000}", f"x:1: a: '{'7' * 60}' cannot be read as int"),
+        (f"a: {'[' * 500}{']' * 500}", "x: lists and maps are nested deeper than any field; close the brackets"),
         ("a: {<<: {b: 1}}", "x:1: not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:merge'"),
     ],
 )

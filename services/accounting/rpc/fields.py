@@ -123,14 +123,14 @@ def reason_of(value: str) -> str:
     """A reason, for people."""
     if not 1 <= len(value) <= REASON_LENGTH_MAX:
         raise invalid(f"reason must have 1 to {REASON_LENGTH_MAX} characters")
-    return value
+    return _storable("reason", value)
 
 
 def at_most(field: str, value: str, length: int) -> str:
     """A text that may be empty."""
     if len(value) > length:
         raise invalid(f"{field} must have at most {length} characters")
-    return value
+    return _storable(field, value)
 
 
 def valid_for_us_of(span: Duration) -> int:
@@ -180,6 +180,13 @@ def name_of(field: str, value: str) -> str:
     """A name that is not empty."""
     if not 1 <= len(value) <= NAME_LENGTH_MAX:
         raise invalid(f"{field} must have 1 to {NAME_LENGTH_MAX} characters")
+    return _storable(field, value)
+
+
+def _storable(field: str, value: str) -> str:
+    """A text as it is. PostgreSQL takes no NUL: billing would fail at its journal entry again and again, and export no other."""
+    if "\x00" in value:
+        raise invalid(f"{field} must have no character NUL, which databases do not take; leave it out")
     return value
 
 

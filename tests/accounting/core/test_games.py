@@ -560,7 +560,7 @@ def test_what_is_held_or_given_away_is_not_refunded(buyer: Shopper) -> None:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("fixed", "offering fixed is sold without refund"),
+        ("fixed", "offering fixed is sold without refund, or was changed to from one that is"),
         ("used up", "nothing of {} is left that could be refunded"),
         ("unpaid", "order {} is awaiting payment; only what was paid is refunded"),
         ("unknown", "no subscription or order of a pack ord-none is on account acct-0123456789"),
@@ -589,10 +589,63 @@ def test_nothing_comes_back_of_what_is_sold_without_refund(buyer: Shopper) -> No
     buyer.money(60)
     order = buyer.order("fixed", Payment.PREPAID)
     assert refusal(buyer, order, "small") == (
-        "19.1 CNY would come back, and offering fixed is sold without refund: change from the next cycle on"
+        "19.1 CNY would come back, and offering fixed is sold without refund, or was changed to from one that is: change from the "
+        "next cycle on"
     )
-    # Towards a dearer one it counts.
+    # Towards a dearer one it counts, which then is not refunded either.
     assert changed(buyer, order, "large").amount == 49_900_000 - 29 * UNIT
+    message = "offering large is sold without refund, or was changed to from one that is"
+    assert message_of(refund(buyer, order.subscription_id)) == message
+    assert refusal(buyer, order, "small") == f"38.336666 CNY would come back, and {message}: change from the next cycle on"
+    # Nor where the change is paid later.
+    later = buyer.order("fixed", Payment.EXTERNAL)
+    buyer.confirm(later)
+    buyer.confirm(changed(buyer, later, "large", Payment.EXTERNAL), "rest")
+    assert message_of(refund(buyer, later.subscription_id)) == message
+    assert state_of(replayed(buyer.rows)) == state_of(buyer.state)
+
+
+def test_a_change_from_what_nothing_is_left_of_is_refunded_as_any_other(buyer: Shopper) -> None:
+    buyer.money(80)
+    order = buyer.order("fixed", Payment.PREPAID)
+    used(buyer, order, 10)
+    assert changed(buyer, order, "large").amount == 49_900_000
+    assert returned(refund(buyer, order.subscription_id)).amount == 48_236_666
+
+
+def test_a_phone_bill_outside_is_not_washed_by_a_credit_line_here(buyer: Shopper) -> None:
+    order = buyer.confirm(buyer.order("small", Payment.PHONE_BILL), "bill-1")
+    buyer.order("phone-large", Payment.PHONE_BILL)
+    upgrade = changed(buyer, order, "large", Payment.PHONE_BILL)
+    # The line of 100 yuan could pay it; then more would come back to the payment outside than it was.
+    assert (upgrade.state, upgrade.amount) == ("awaiting_payment", 49_900_000 - 9_570_000)
+    assert lines_of(buyer) == [(100 * UNIT, 49_900_000, 0)]
+    buyer.confirm(upgrade, "bill-2")
+    back = returned(refund(buyer, order.subscription_id))
+    assert back == Returned(CNY, 48_236_666, 48_236_666, ("bill-1", "bill-2"))
+    assert lines_of(buyer) == [(100 * UNIT, 49_900_000, 0)]
+
+
+def test_what_a_credit_line_paid_whole_goes_back_to_it_whoever_paid_before(buyer: Shopper) -> None:
+    order = buyer.confirm(buyer.order("small", Payment.PHONE_BILL), "bill-1")
+    used(buyer, order, 10)
+    buyer.order("phone-large", Payment.PHONE_BILL)
+    assert (changed(buyer, order, "large", Payment.PHONE_BILL).state, lines_of(buyer)) == (
+        "completed",
+        [(100 * UNIT, 99_800_000, 0)],
+    )
+    assert returned(refund(buyer, order.subscription_id)) == Returned(CNY, 48_236_666, 0, ())
+    assert lines_of(buyer) == [(100 * UNIT, 51_563_334, 0)]
+
+
+def test_a_credit_line_is_not_washed_by_a_phone_bill_outside(buyer: Shopper) -> None:
+    line = buyer.order("phone-large", Payment.PHONE_BILL)
+    order = buyer.order("small", Payment.PHONE_BILL)
+    buyer.cancel(line.subscription_id, at_once=True)
+    assert refusal(buyer, order, "large", Payment.PHONE_BILL) == (
+        "the running cycle was paid from a credit line, where its rest goes back, and no line can pay the change: change from the "
+        "next cycle on"
+    )
 
 
 def test_while_a_member_of_the_cell_reads_no_returned_prices_none_are_written(buyer: Shopper) -> None:

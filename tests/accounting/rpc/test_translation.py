@@ -1,5 +1,6 @@
 """Requests become commands, and answers become messages, without loss."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from services.accounting.core import commands
 from services.accounting.core.commands import BucketAdded, GrantedNow, KnownCall, RateLeft, RatesLeft, Refused, ResultCode, Settled
 from services.accounting.rpc.answers import bucket_added_message, fill_result, refused_message
 from services.accounting.rpc.commands import command_of, receive_transfer_message, receive_transfer_of, set_limits_of
-from services.accounting.rpc.fields import unit_message
+from services.accounting.rpc.fields import at_most, name_of, reason_of, unit_message
 from services.runtime.errors import ServiceError
 from tests.accounting.ledger import ACCOUNT_ID, UNIT
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -42,6 +43,17 @@ def test_what_a_create_does_not_say_is_not_0() -> None:
     assert (said.input_expected, said.input_calibrated) == (0, 0)
     said = create(input_tokens_expected=7, input_tokens_calibrated=8)
     assert (said.input_expected, said.input_calibrated) == (7, 8)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [reason_of, lambda text: at_most("reason", text, 500), lambda text: name_of("reason", text)],
+    ids=["reason", "text", "name"],
+)
+def test_what_billing_could_not_store_is_refused(read: Callable[[str], str]) -> None:
+    with pytest.raises(ServiceError, match="reason must have no character NUL, which databases do not take; leave it out"):
+        read("moved\x00away")
+    assert read("moved\naway") == "moved\naway"
 
 
 def test_only_accounting_sweeps() -> None:

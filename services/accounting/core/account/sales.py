@@ -51,8 +51,10 @@ def _order_completed(account: Account, entry: OrderCompleted, seq: int) -> None:
     order = account.orders[entry.order_id]
     order.state = "completed"
     order.remark = entry.payment_reference
-    if entry.payment_reference and (subscription := account.subscriptions.get(order.subscription_id)) is not None:
-        references = (*subscription.payment_references, entry.payment_reference)
+    if (subscription := account.subscriptions.get(order.subscription_id)) is not None:
+        # A whole price that was paid leaves nothing that earlier payments have paid.
+        earlier = subscription.payment_references if order.amount != subscription.cycle_price else ()
+        references = (*earlier, entry.payment_reference) if entry.payment_reference else earlier
         subscription.payment_references = references[-PAYMENT_REFERENCES_KEPT:]
     if order.terms.once and order.terms.cycle is None:
         account.bought[order.terms.offering_id] = entry.time_us

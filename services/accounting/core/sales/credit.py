@@ -166,6 +166,11 @@ def returned_entries(
     return [returned, *bucket_entries(account, granted, repaid)]
 
 
+def without_refund(terms: Terms) -> str:
+    """Says of terms that are not refundable why nothing comes back."""
+    return f"offering {terms.offering_id} is sold without refund, or was changed to from one that is"
+
+
 def returned_by(entry: PriceReturned) -> Returned:
     """The part of a price that went back, as people are told."""
     return Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)

@@ -4,7 +4,15 @@ from services.accounting.core.account.state import Account, Order, Subscription
 from services.accounting.core.commands import Decision, Fault, RefundPurchase, digest_of, fail
 from services.accounting.core.entries import BucketExpired, Entry, PriceReturned, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales.credit import Cause, Paid, credit_of, credit_of_pack, returned_by, returned_entries
+from services.accounting.core.sales.credit import (
+    Cause,
+    Paid,
+    credit_of,
+    credit_of_pack,
+    returned_by,
+    returned_entries,
+    without_refund,
+)
 from services.accounting.core.sales.openings import end_cycle
 
 
@@ -56,7 +64,7 @@ def _not_refunded(purchase: Subscription | Order) -> str | None:
     elif purchase.returned is not None:
         return f"order {purchase.order_id} was refunded already"
     if not purchase.terms.refundable:
-        return f"offering {purchase.terms.offering_id} is sold without refund"
+        return without_refund(purchase.terms)
     return None
 
 

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+import msgspec
+
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.amounts import whole
 from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of, fail
 from services.accounting.core.entries import Entry, OrderCompleted, PriceReturned, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales.credit import Cause, Paid, credit_of, returned_entries
+from services.accounting.core.sales.credit import Cause, Paid, credit_of, returned_entries, without_refund
 from services.accounting.core.sales.once import bought_already
 from services.accounting.core.sales.openings import end_cycle, restart_entries
 from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
@@ -51,15 +53,17 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
         )
     span = first_cycle(terms, now_us)
     credit = credit_of(account, subscription, now_us)
-    if credit and span.price and command.payment != subscription.payment:
-        way = subscription.payment.name.lower()
-        return fail(
-            Fault.NOT_POSSIBLE,
-            f"the running cycle was paid by {way}, and what is left of it goes back so: pay the change by {way}, or {_LATER}",
-        )
     to_pay = max(0, span.price - credit)
+    outside = waits_for_payment(account, terms, command.payment, to_pay, now_us)
+    if credit and span.price:
+        if (refused := _not_credited(subscription, command, outside)) is not None:
+            return refused
+        # A payment outside gets its part back there, so a credit line here must not pay for more of the cycle.
+        outside = outside or (to_pay > 0 and command.payment == Payment.PHONE_BILL and subscription.payment_references != ())
+        # Else a price that never goes back would, by a change and a refund of that.
+        terms = msgspec.structs.replace(terms, refundable=terms.refundable and subscription.terms.refundable)
     placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
-    if waits_for_payment(account, terms, command.payment, to_pay, now_us):
+    if outside:
         return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
     restart = restart_entries(account, subscription, terms, command.payment, order_id, span)
     if credit > span.price:
@@ -72,6 +76,25 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
         return payment
     entries = [placed, *restart, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
     return Decision(entries, ordered(placed, "completed", command.subscription_id, entries))
+
+
+def _not_credited(subscription: Subscription, command: ChangeSubscription, outside: bool) -> Decision | None:
+    """Refuses a change after which the credit would go back in another way; None where it counts towards the price.
+
+    `outside`: the rest of the price is confirmed from outside.
+    """
+    way = subscription.payment.name.lower()
+    if command.payment != subscription.payment:
+        return fail(
+            Fault.NOT_POSSIBLE,
+            f"the running cycle was paid by {way}, and what is left of it goes back so: pay the change by {way}, or {_LATER}",
+        )
+    if outside and subscription.payment == Payment.PHONE_BILL and not subscription.payment_references:
+        return fail(
+            Fault.NOT_POSSIBLE,
+            f"the running cycle was paid from a credit line, where its rest goes back, and no line can pay the change: {_LATER}",
+        )
+    return None
 
 
 def _terms_of(
@@ -123,7 +146,7 @@ def _give_back(
         back = f"{whole(amount)} {paid.terms.price_unit.removeprefix('CURRENCY:')}"
         return fail(
             Fault.NOT_POSSIBLE,
-            f"{back} would come back, and offering {paid.terms.offering_id} is sold without refund: {_LATER}",
+            f"{back} would come back, and {without_refund(paid.terms)}: {_LATER}",
         )
     cause = Cause("what was paid for days that are left", order_id)
     entries = returned_entries(account, paid, amount, cause, restart, restart[0].time_us)

@@ -31,7 +31,7 @@ def ask(system: Up) -> Callable[..., Any]:
 
 def test_an_account_is_opened_topped_up_and_shown(ask: Callable[..., Any]) -> None:
     opened = ask("account", "create", "--idempotency-key", "first")
-    assert set(opened) == {"account_id", "offering_id", "member_id"}
+    assert set(opened) == {"account_id", "external_id", "offering_id", "member_id"}
     assert opened["offering_id"] == "default"
     assert ask("account", "create", "--idempotency-key", "first") == opened
     account_id = opened["account_id"]

@@ -124,7 +124,7 @@ async def test_the_life_of_a_session(client: Client) -> None:
     entry = record.session_settled
     assert (record.account_id, entry.charging_id, entry.record_sequence_number) == (account_id, session, 1)
     assert (entry.model_id, entry.key_id, entry.member_id, entry.offering_id) == (MODEL, "key-1", "mbr-1", "default")
-    assert (entry.tariff_id, entry.tariff_version, entry.unit) == ("token-flat", 1, TOKEN)
+    assert (entry.tariff_id, entry.tariff_version, entry.unit) == ("token-flat", 2, TOKEN)
     assert entry.usage == pb.TokenUsage(input=15, cached_input=5, output=10, reasoning=2)
     assert [(each.token_class, each.tokens, each.rate, each.amount) for each in entry.class_charges] == [
         (name, tokens, 1_000_000 * UNIT, tokens * UNIT)

@@ -15,7 +15,7 @@ from services.edge.api.admin.accounts import account_of
 from services.edge.api.admin.body import TIMEOUT_S
 from services.edge.api.billing_json import order_receipt_json, statement_json, vendor_statement_json
 from services.edge.catalog import CatalogHolder
-from services.edge.http.problems import Problem, malformed, unavailable
+from services.edge.http.problems import Problem, malformed, not_found, unavailable
 from services.runtime.clients import answer
 from services.runtime.clock import timestamp
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -83,6 +83,12 @@ def statement_routes(
         period = _period(catalog, cycle, from_us, until_us, "")
         wanted = pb.GetVendorStatementRequest(vendor_id=vendor_id, from_time=period.from_time, until_time=period.until_time)
         statement = await answer(billing.GetVendorStatement(wanted, timeout=_TIMEOUT_S))
+        # One that the catalog has no more may be owed for calls of before.
+        snapshot = catalog.current
+        if not statement.lines and snapshot is not None and vendor_id not in {each.vendor_id for each in snapshot.catalog.vendors}:
+            raise not_found(
+                "vendor_not_found", f"No vendor {vendor_id!r} is in the catalog, or was owed then.", "vendor_id"
+            )
         return {**vendor_statement_json(vendor_id, statement), **period.json()}
 
     @get("/accounts/{account_id:str}/orders/{order_id:str}/receipt")

@@ -1,9 +1,11 @@
 """`tokenline account|key|offering|model|audit|reconcile`: the operator's administration."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -218,7 +220,7 @@ def list_offerings(data_dir: Path | None, output: str) -> None:
 def show_offering(offering_id: str, data_dir: Path | None, output: str) -> None:
     """Show all that an offering promises: its price, cycle, allowances, limits and models."""
     offering = find_system(data_dir).ask("GET", f"/offerings/{quote(offering_id, safe='')}")
-    print_answer(offering, output, lambda: [text_of(line) for line in outline(in_whole_units(offering))])
+    print_answer(offering, output, lambda: [text_of(line) for line in outline(in_words_of_catalogs(in_whole_units(offering)))])
 
 
 @click.group("model")
@@ -382,6 +384,28 @@ def in_whole_units(offered: Any) -> Any:
             if name != "amounts_in"
         }
     return [in_whole_units(each) for each in offered] if isinstance(offered, list) else offered
+
+
+def in_words_of_catalogs(offered: Any) -> Any:
+    """An offering with the words of catalog files, like month, in place of the contract's, like PERIOD_MONTH."""
+    if isinstance(offered, dict):
+        return {name: in_words_of_catalogs(value) for name, value in offered.items()}
+    if isinstance(offered, list):
+        return [in_words_of_catalogs(each) for each in offered]
+    return _words_of_catalogs().get(offered, offered) if isinstance(offered, str) else offered
+
+
+@cache
+def _words_of_catalogs() -> dict[str, str]:
+    from tokenline.registry.v1 import registry_pb2
+
+    words = {}
+    for enum in registry_pb2.DESCRIPTOR.enum_types_by_name.values():
+        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper() + "_"
+        for name in enum.values_by_name:
+            word = name.removeprefix(prefix)
+            words[name] = word if enum.name == "Unit" else word.lower()
+    return words
 
 
 def _set_of(answer: dict[str, Any]) -> dict[str, Any]:

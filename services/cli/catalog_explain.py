@@ -38,11 +38,11 @@ def explanation(
     if entry_id in offerings:
         answer["models"] = sorted(shelf.sold[entry_id])
     if wanted is not None:
-        selling = [each for each in offerings if entry_id in (wanted, each, offerings[each].tariff_id)]
         answer["prices"] = [
-            _price(tariffs[offerings[each].tariff_id], wanted, each, origins, moment)
-            for each in selling
-            if wanted in shelf.sold[each]
+            {**_price(tariffs[tariff_id], wanted, each, origins, moment), "beyond_allowances": beyond}
+            for each, offering in offerings.items()
+            for tariff_id, beyond in ((offering.tariff_id, False), (offering.overage_tariff_id, True))
+            if entry_id in (wanted, each, tariff_id) and wanted in shelf.sold[each] and wanted in shelf.rated.get(tariff_id, ())
         ]
     return answer
 
@@ -91,7 +91,8 @@ def explanation_tables(answer: dict[str, Any]) -> list[Any]:
     if "models" in answer:
         tables.append(table("Sells", ("models", "which"), [[str(len(answer["models"])), names_text(answer["models"])]]))
     for price in answer.get("prices", ()):
-        title = f"{price['model_id']} in {price['offering_id']}: {price['tariff_id']} v{price['version']}, per 1,000,000"
+        when = ", beyond its allowances" if price["beyond_allowances"] else ""
+        title = f"{price['model_id']} in {price['offering_id']}{when}: {price['tariff_id']} v{price['version']}, per 1,000,000"
         rates = ", ".join(f"{name} {rate}" for name, rate in price["rates"].items())
         rows = [[f"{rates} {price['unit']}", ""]]
         rows += [[f"{each['file']}:{each['line']}", f"{each['entry']}: {each['part']}"] for each in price["made_of"]]

@@ -38,12 +38,16 @@ def plan_tables(plan: "Plan") -> list[Any]:
 
 def _shelf_tables(shelf: "ShelfChange") -> list[Any]:
     tables = []
+    added = shelf.added_offerings
     for moment in shelf.moments:
         when = "at once" if moment.moment is None else f"from {time_text(moment.moment)}"
         if moment.off_sale:
             names = ", ".join(moment.off_sale[:_ROWS_MAX]) + (", ..." if len(moment.off_sale) > _ROWS_MAX else "")
             tables.append(text_of(f"OFF SALE {when}, in no offering any more: {names}"))
-        for title, told in (("Leaves the shelf", moment.leaves), ("Comes onto the shelf", moment.comes)):
+        new = {offering_id: moment.models_of(offering_id) for offering_id in added}
+        if rows := [[offering_id, str(len(models)), names_text(models)] for offering_id, models in new.items() if models]:
+            tables.append(table(f"New offerings {when}", ("offering", "models", "which"), rows, right=("models",)))
+        for title, told in (("Leaves the shelf", moment.leaves), ("Comes onto the shelf", moment.comes_beside(added))):
             if told:
                 rows = [[model_id, names_text(offering_ids)] for model_id, offering_ids in told.items()]
                 tables += _cut(f"{title} {when}", ("model", "offerings"), rows)
@@ -87,6 +91,10 @@ def names_text(names: Sequence[str]) -> str:
 def _value_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 

@@ -58,8 +58,8 @@ def text_of(value: str | None) -> Any:
 
 
 def fields_of(answer: dict[str, Any]) -> list[Any]:
-    """A line for each field."""
-    return [text_of(f"{field}: {value}") for field, value in answer.items()]
+    """A line for each field that has a value."""
+    return [text_of(f"{field}: {_in_line(value)}") for field, value in answer.items() if value not in (None, [])]
 
 
 def outline(value: Any, indent: str = "") -> list[str]:
@@ -67,7 +67,7 @@ def outline(value: Any, indent: str = "") -> list[str]:
     if isinstance(value, dict):
         lines = []
         for name, part in value.items():
-            if isinstance(part, (dict, list)) and not _is_flat(part):
+            if part and isinstance(part, (dict, list)) and not _is_flat(part):
                 lines += [f"{indent}{name}:", *outline(part, indent + "  ")]
             else:
                 lines.append(f"{indent}{name}: {_in_line(part)}")
@@ -80,6 +80,11 @@ def _is_flat(value: Any) -> bool:
 
 
 def _in_line(value: Any) -> str:
+    if value is True or value == {}:
+        # An empty part says by being there that its rule holds.
+        return "yes"
+    if value is False:
+        return "no"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_in_line(part)}" for name, part in value.items())
     if isinstance(value, list):

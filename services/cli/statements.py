@@ -46,6 +46,8 @@ def statement_command(account_id: str, data_dir: Path | None, output: str, by: t
 
     credit line: what the phone bill will say. owed: more than at the beginning. absorbed: paid by nobody, not in what was charged.
     """
+    if (period["cycle"] is None) == (period["from_us"] is None or period["until_us"] is None):
+        raise click.UsageError("give --cycle, a month like 2026-03 or a subscription's ID; or both --from and --until")
     path = f"/accounts/{quote(account_id, safe='')}/statement{_query(**period, by=','.join(by) or None)}"
     statement = find_system(data_dir).ask("GET", path, timeout_s=_TIMEOUT_S)
     print_answer(statement, output, lambda: statement_tables(statement))

@@ -232,13 +232,14 @@ async def _demo_key(
 
 
 def _greeting(demo: Demo, model_id: str, vendors: list[str]) -> str:
+    answered = f"{', '.join(vendors)} called for real; the built-in simulator answers for all others"
     return f"""\
 Tokenline is ready.
 
   base URL   {demo.base_url}
   demo key   {demo.api_key}
   operators  {demo.admin_url}
-  vendors    {", ".join(vendors) or "none"} called for real; the built-in simulator answers for all others
+  vendors    {answered if vendors else "the built-in simulator answers for all"}
 
   curl {demo.base_url}/chat/completions -H 'Authorization: Bearer {demo.api_key}' -H 'Content-Type: application/json' \
 -d '{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'

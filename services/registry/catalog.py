@@ -181,7 +181,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     output_measure: str = "token"
     # Models that may answer in its place where the subscriber allows it, in the order of trying.
     equivalent_model_ids: tuple[str, ...] = ()
-    # One of `ROUTING_POLICIES`.
+    # One of `ROUTING_POLICIES`: routes are tried by weight, or by the vendors' prices of the call.
     routing: str = "weighted"
     # Other names under which clients may call it.
     aliases: tuple[str, ...] = ()

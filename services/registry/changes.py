@@ -109,11 +109,13 @@ class Plan(NamedTuple):
         if self.shelf is None:
             return "the first valid catalog"
         leaving = {model_id for moment in self.shelf.moments for model_id in moment.leaves}
-        coming = {model_id for moment in self.shelf.moments for model_id in moment.comes}
+        added = self.shelf.added_offerings
+        coming = {model_id for moment in self.shelf.moments for model_id in moment.comes_beside(added)}
         moved = {(move.tariff_id, move.model_id) for moment in self.shelf.moments for move in moment.moves}
         entries = {(change.section, change.entry_id) for change in self.shelf.fields}
         parts = (
             (len(leaving), "model leaves an offering", "models leave offerings"),
+            (len(added), "offering comes", "offerings come"),
             (len(coming), "model comes", "models come"),
             (len(moved), "price moves", "prices move"),
             (len(entries), "entry changes", "entries change"),

@@ -42,7 +42,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How often a subscription renews."""
 
-    # One of `PERIODS`.
+    # One of `PERIODS`: the length of a period.
     period: str
     # The number of periods in a cycle.
     count: int = 1
@@ -74,7 +74,7 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     amount: Decimal
     # Empty: every model of the offering.
     model_group: str = ""
-    # Lower burns first.
+    # Lower burns first; money burns after tokens and points, whatever it is.
     priority: int = 100
     # Validity of a pack.
     valid_days: int | None = None
@@ -84,7 +84,7 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     postpaid: bool = False
     # It can be given to another account.
     transferable: bool = False
-    # When a notice is sent.
+    # A notice is sent when so much of it is used.
     notice_percents: tuple[int, ...] = ()
     # The part of the offering's price that it is worth, from 0 to 1; left out of all: the one that was used most counts alone.
     weight: Decimal | None = None
@@ -95,7 +95,7 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     # Hours from the first call in the window.
     hours: int | None = None
-    # One of `PERIODS`.
+    # One of `PERIODS`: use is counted anew as each of them begins, by the cell's clock.
     calendar: str | None = None
 
 
@@ -104,7 +104,7 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     # Identifies the limit within its offering.
     limit_id: str
-    # One of `LIMIT_SCOPES`.
+    # One of `LIMIT_SCOPES`: whose use is counted together.
     per: str
     # Requests that may begin in a minute.
     requests_per_minute: int | None = None
@@ -114,7 +114,8 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     burst: int | None = None
     # Calls that may be under way at once.
     concurrent_sessions: int | None = None
-    # The amount that may be used, in whole units.
+    # The amount that may be used, in whole units. Use that is paid in another unit does not count: money beyond an allowance
+    # needs a limit of its own.
     usage: Decimal | None = None
     # Goes with usage.
     unit: str = ""
@@ -127,7 +128,7 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class FinalUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The final unit action: follows the end of the quota."""
 
-    # One of `FINAL_UNITS`.
+    # One of `FINAL_UNITS`: the call ends, or ends and another offering is recommended, or calls go on with a cheaper model.
     action: str = "terminate"
     # Goes with redirect.
     redirect_offering_id: str = ""
@@ -158,7 +159,7 @@ class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Once(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bound on how often an offering is sold. What waits for its payment, or goes on, counts; what was never granted does not."""
 
-    # One of `ONCE_PER`.
+    # One of `ONCE_PER`: who can have it once.
     per: str
     # One of `PERIODS`, of the calendar; left out: for good.
     period: str = ""
@@ -175,7 +176,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     overage_tariff_id: str = ""
     # Empty: every model that the tariff has rates for.
     model_ids: tuple[str, ...] = ()
-    # One of `RESERVATION_POLICIES`.
+    # One of `RESERVATION_POLICIES`: what a call holds for its input: the most that it can cost, what it most likely costs, or the
+    # estimate with its published margin.
     reservation_policy: str
     # The output reserved at once where the edge sees output as it is made.
     output_window_tokens: int = 2_048
@@ -183,7 +185,7 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     charge_input_when_client_gone_before_output: bool = False
     # Left out: it costs nothing.
     price: Price | None = None
-    # One of `PAYMENT_METHODS` each, at least one exactly where there is a price.
+    # One of `PAYMENT_METHODS` each: ways to pay the price, at least one exactly where there is one.
     payment_methods: tuple[str, ...] = ()
     cycle: Cycle | None = None
     renewal: Renewal | None = None
@@ -192,8 +194,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     final_unit: FinalUnit = FinalUnit()
     # At most one a unit; of a unit without one: 4,096 output tokens at the dearest rate of the call's tariff.
     debt_limits: tuple[DebtLimit, ...] = ()
-    # Cost of an answer that is not streamed for a client that did not wait for it: one of `ABANDONED_ANSWERS`; left out:
-    # input where charge_input_when_client_gone_before_output is set, else nothing.
+    # One of `ABANDONED_ANSWERS`: what an answer costs that is not streamed, and for which its client did not wait; left out: input
+    # where charge_input_when_client_gone_before_output is set, else nothing.
     abandoned_answer: str = ""
     regions: Regions = Regions()
     # Whether an equivalent model may answer its calls, unless a call says otherwise.

@@ -20,7 +20,7 @@ from msgspec import inspect
 
 from services.registry.catalog import ID_FIELDS, Catalog
 from services.runtime.mistakes import wanted
-from services.token_classes import CLASSES, INDEX
+from services.token_classes import CLASSES, INDEX, Measure
 
 _CHOICES: Final = re.compile(r"[Oo]ne of `([A-Z_]+)`(?: each)?")
 _DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -75,8 +75,9 @@ def _derived(struct: type, field: inspect.Field) -> str:
     name = field.encode_name
     if name in INDEX:
         each = CLASSES[INDEX[name]]
-        what = f"The rate of 1,000,000 {each.measure.value}s of {name.replace('_', ' ')}"
-        return f"{what}; left out: that of {each.parent}." if each.parent else f"{what}."
+        spoken = name.replace("_", " ")
+        rate = f"The rate of 1,000,000 {f'tokens of {spoken}' if each.measure is Measure.TOKEN else spoken}"
+        return f"{rate}; left out: that of {each.parent}." if each.parent != name else f"{rate}."
     inner = next(structs_in(field.type), None)
     if inner is not None:
         return (inner.__doc__ or "").split("\n\n")[0].replace("\n", " ")
@@ -84,7 +85,7 @@ def _derived(struct: type, field: inspect.Field) -> str:
         if name == id_field:
             own = any(entry is struct for entry in structs_in(_section_type(section)))
             return "Identifies the entry in its list." if own else f"The ID of an entry of `{section}`."
-    return "See the values." if _CHOICES.search(_comments(struct).get(field.name, "")) else ""
+    return ""
 
 
 @cache
@@ -209,13 +210,14 @@ def page() -> str:
 
 
 def _type_text(field: Field) -> str:
+    kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+    is_list = any(isinstance(each, inspect.VarTupleType) for each in kinds)
     if field.choices:
-        return " or ".join(f"`{choice}`" for choice in field.choices)
+        return ("a list of " if is_list else "") + " or ".join(f"`{choice}`" for choice in field.choices)
     structs = list(structs_in(field.type))
     if structs:
         names = " or ".join(f"[{each.__name__}](#{_anchor(each)})" for each in structs)
-        kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
-        if any(isinstance(each, inspect.VarTupleType) for each in kinds):
+        if is_list:
             return f"a list of {names}"
         return f"a map to {names}" if any(isinstance(each, inspect.DictType) for each in kinds) else names
     return wanted(field.type).removesuffix(" or left out")

@@ -1,7 +1,7 @@
 """The shelf: the models that each offering sells at a moment, at which prices; and a change of it. Pure."""
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -49,6 +49,15 @@ class MomentChange(msgspec.Struct, frozen=True, kw_only=True):
     off_sale: tuple[str, ...]
     moves: tuple[PriceMove, ...]
 
+    def models_of(self, offering_id: str) -> tuple[str, ...]:
+        """The models that an offering sells from this moment on, and did not before."""
+        return tuple(model_id for model_id, offering_ids in self.comes.items() if offering_id in offering_ids)
+
+    def comes_beside(self, added: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """`comes` without the offerings in `added`."""
+        others = {model_id: tuple(each for each in ids if each not in added) for model_id, ids in self.comes.items()}
+        return {model_id: ids for model_id, ids in others.items() if ids}
+
 
 class FieldChange(msgspec.Struct, frozen=True, kw_only=True):
     """A change of an entry that is none of prices."""
@@ -73,6 +82,11 @@ class ShelfChange(msgspec.Struct, frozen=True, kw_only=True):
     # Parts from 0 to 1: of the models on sale, those that leave an offering; of the prices of models in tariffs, those that move.
     models_share: float
     prices_share: float
+
+    @property
+    def added_offerings(self) -> tuple[str, ...]:
+        """Offerings that are new, all of whose models come with them."""
+        return tuple(each.entry_id for each in self.fields if each.kind == "added" and each.section == "offerings")
 
     @property
     def is_empty(self) -> bool:

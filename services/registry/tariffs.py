@@ -55,7 +55,6 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     image_input: Decimal | None = None
     audio_output: Decimal | None = None
     image_output: Decimal | None = None
-    # Per 1,000,000 images, milliseconds and characters.
     generated_images: Decimal | None = None
     audio_milliseconds: Decimal | None = None
     spoken_characters: Decimal | None = None
@@ -137,7 +136,7 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tariff_id: str
     # Must be another one whenever unit, currency or rates change.
     version: int
-    # One of `UNITS`.
+    # One of `UNITS`: tokens of any model, points by model, or money.
     unit: str
     # ISO 4217 code; for the unit CURRENCY, and only for it.
     currency: str = ""

@@ -84,7 +84,7 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     # Where it begins, no slash at the end; left out: the vendor's base_url.
     base_url: str | None = None
-    # One of `AUTHENTICATIONS`.
+    # One of `AUTHENTICATIONS`: how the secret is sent.
     authentication: str | None = None
     # The one of the dialect's `LIMIT_FIELDS` that the vendor heeds.
     output_limit_field: str | None = None
@@ -100,9 +100,9 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     extra_fields: tuple[str, ...] | None = None
     # Field that costs extra, or a path to it -> its values that do not.
     priced_fields: dict[str, tuple[Any, ...]] | None = None
-    # One of `UNKNOWN_FIELDS`.
+    # One of `UNKNOWN_FIELDS`: what becomes of other top-level fields.
     unknown_fields: str | None = None
-    # One of `UNKNOWN_CONTENT`.
+    # One of `UNKNOWN_CONTENT`: what becomes of unknown members and blocks in messages.
     unknown_content: str | None = None
     # One of `PROMPT_CACHING`, in OpenAI's dialects; messages always have marks.
     prompt_caching: str | None = None
@@ -138,7 +138,7 @@ class VendorError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     code: str = ""
     # A part of its message, without regard to case; empty: any.
     message_part: str = ""
-    # One of `ERROR_MEANINGS`.
+    # One of `ERROR_MEANINGS`: the cause, which says whether another route is tried.
     meaning: str
 
 

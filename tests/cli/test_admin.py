@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from services.cli.admin import account_tables, check_tables
+from services.cli.admin import account_tables, check_tables, in_words_of_catalogs
+from services.cli.main import command_line
+from services.cli.printing import fields_of, outline
 from tests.cli.processes import Up, run, up
 
 TOKEN = 1_000_000
@@ -241,3 +244,25 @@ def test_a_system_out_of_reach_is_said_in_one_line_with_how_to_start_it(tmp_path
     refused = run("model", "list", TOKENLINE_URL="http://127.0.0.1:9/v1", TOKENLINE_TOKEN="t")
     assert refused.exit_code == 2
     assert refused.stderr.startswith("Error: http://127.0.0.1:9 cannot be reached: Connection refused; start it")
+
+
+def test_people_are_answered_in_words_of_catalogs_and_not_of_a_programming_language() -> None:
+    limit = {"limit_id": "five", "per": "LIMIT_SCOPE_ACCOUNT", "unit": "UNIT_TOKEN"}
+    offering = {"policy": "RESERVATION_POLICY_WORST_CASE", "methods": ["PAYMENT_METHOD_PHONE_BILL"], "once": {}, "limits": [limit]}
+    assert outline(in_words_of_catalogs({**offering, "without_refund": True})) == [
+        "policy: worst_case",
+        "methods: phone_bill",
+        "once: yes",
+        "limits:",
+        "  - limit_id: five, per: account, unit: TOKEN",
+        "without_refund: yes",
+    ]
+    lines = fields_of({"valid": False, "bucket_ids": ["one", "two"], "remark": None, "returned": [], "models": 0})
+    assert [str(line) for line in lines] == ["valid: no", "bucket_ids: one, two", "models: 0"]
+
+
+@pytest.mark.parametrize("given", [(), ("--from", "2026-11-01T00:00:00Z")])
+def test_a_statement_without_a_period_says_which_options_give_one(given: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(command_line, ["account", "statement", "acct-1", *given])
+    assert done.exit_code == 2
+    assert "give --cycle, a month like 2026-03 or a subscription's ID; or both --from and --until" in done.output

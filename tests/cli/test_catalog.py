@@ -1,6 +1,7 @@
 """`tokenline catalog`: a change of the shelf is seen before it is made, asked for, kept and taken back."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,32 @@ def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, t
         )
 
 
+PLAN = """\
+languages: [zh, en]
+offerings:
+  - offering_id: owl
+    display_name: {zh: 夜猫包, en: Night owl}
+    tariff_id: token-flat
+    overage_tariff_id: list-price-cny
+    reservation_policy: worst_case
+"""
+
+
+def test_a_new_offering_is_told_in_a_line_and_explained_with_its_overage(data_dir: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", PLAN).parent
+    shown = tokenline("diff", folder, "--data-dir", data_dir).output
+    assert "New offerings at once" in shown
+    assert "Comes onto the shelf" not in shown
+    assert re.search(r"owl +384 +Baichuan-M2, .* and 378 more", shown)
+    assert re.search(r"languages +zh, en", shown)
+    assert "In all: 1 offering comes, 2 entries change." in shown
+    answer("apply", folder, "--data-dir", data_dir, "--yes")
+    prices = answer("explain", "owl", "--model", "qwen-flash", "--data-dir", data_dir)["prices"]
+    assert [(each["tariff_id"], each["beyond_allowances"]) for each in prices] == [("token-flat", False), ("list-price-cny", True)]
+    by_tariff = tokenline("explain", "list-price-cny", "--model", "qwen-flash", "--data-dir", data_dir).output
+    assert "qwen-flash in owl, beyond its allowances: list-price-cny v1, per 1,000,000" in by_tariff
+
+
 def test_explain_tells_of_what_is_not_there_and_of_times(data_dir: Path) -> None:
     done = tokenline("explain", "nothing", "--data-dir", data_dir)
     assert (done.exit_code, "nothing in the catalog has the ID 'nothing'" in done.output) == (2, True)
@@ -170,7 +197,7 @@ def test_layers_of_a_cell_are_those_in_its_etcd(etcd: EtcdCluster, tmp_path: Pat
     # Both models leave the offering that goes.
     assert tokenline("remove", "branch", "--config", config, "--yes").exit_code == 1
     assert answer("remove", "branch", "--config", config, "--yes", "--large-change")["number"] == 3
-    assert answer("rollback", "3", "--config", config, "--yes")["summary"] == "2 models come, 1 entry changes"
+    assert answer("rollback", "3", "--config", config, "--yes")["summary"] == "1 offering comes, 1 entry changes"
     config.write_text(f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n")
     done = tokenline("list", "--config", config)
     assert (done.exit_code, "has no etcd; put the files into one of its catalog_folders instead" in done.output) == (2, True)

@@ -216,6 +216,7 @@ async def test_orders_are_listed_and_offerings_shown_in_whole_units(running: Cel
     assert "9.9 CNY" in (await told(running, "order", "list", "--account", account_id)).stdout
     shown = (await told(running, "offering", "show", "plan")).stdout
     assert "price:\n  amount: 9.9\n  currency: CNY\n" in shown, shown
-    assert "allowance_id: tokens, unit: UNIT_TOKEN, amount: 1,000" in shown
+    assert "reservation_policy: worst_case\n" in shown
+    assert "allowance_id: tokens, unit: TOKEN, amount: 1,000" in shown
     unknown = await told(running, "offering", "show", "plain")
     assert "The catalog has no offering 'plain'" in unknown.stderr

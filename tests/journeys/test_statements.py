@@ -252,7 +252,7 @@ async def test_commands_say_the_same_in_whole_units(month: Month) -> None:
     assert "0.000624 CNY" in owed.stdout
     wrong = await asyncio.to_thread(told, "account", "statement", account_id)
     assert wrong.returncode == 2
-    assert "cycle must be a month like 2026-03" in wrong.stderr
+    assert "give --cycle, a month like 2026-03 or a subscription's ID" in wrong.stderr
 
 
 def _us(time: str) -> int:

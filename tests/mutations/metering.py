@@ -282,6 +282,13 @@ _OF_HOLDS: Final = (
         "held = False and _covers(",
         "tests/journeys/test_bad_input.py",
     ),
+    one(
+        "the first limit is named, and not the one in the way",
+        "services/accounting/core/sessions/refuse.py",
+        "unit = next((each for each in units if _covered_without(each, account, need, admission.room, now_us)), units[0])",
+        "unit = units[0]",
+        "tests/accounting/core/test_limits.py",
+    ),
 )
 
 _OF_WHOLE_ANSWERS: Final = (

@@ -222,6 +222,20 @@ _OF_BUCKETS_TO_COME: Final = (
         _IN_BUCKETS_TO_COME,
     ),
     one(
+        "money burns by its priority alone",
+        "services/accounting/core/account/state.py",
+        'return (self.unit.startswith("CURRENCY:"), self.priority,',
+        "return (False, self.priority,",
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
+        "a checkpoint keeps the burn order of older code",
+        "services/accounting/core/account/evolve.py",
+        "account.burn_order.sort(key=lambda bucket_id: account.buckets[bucket_id].burn_key())\n",
+        "pass\n",
+        "tests/accounting/core/test_first_release.py",
+    ),
+    one(
         "what lives on keeps its place in the burn order",
         _ACCOUNT_BUCKETS,
         "    account.burn_order.remove(entry.bucket_id)\n"

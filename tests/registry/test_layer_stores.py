@@ -54,8 +54,8 @@ async def test_a_layer_is_put_replaced_and_taken_away(store: LayerStore) -> None
     await changed(store, None, "remove")
     assert dict((await store.read()).layers) == {}
     assert [(each.number, each.by, each.layer, each.action, each.summary, each.time) for each in await store.history()] == [
-        (1, "anna", LAYER, "apply", "2 models come, 1 entry changes", NOW),
-        (2, "anna", LAYER, "apply", "2 models leave offerings, 2 models come, 2 entries change", NOW),
+        (1, "anna", LAYER, "apply", "1 offering comes, 1 entry changes", NOW),
+        (2, "anna", LAYER, "apply", "2 models leave offerings, 1 offering comes, 2 entries change", NOW),
         (3, "anna", LAYER, "remove", "2 models leave offerings, 1 entry changes", NOW),
     ]
 

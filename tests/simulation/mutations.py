@@ -31,8 +31,8 @@ MUTATIONS = (
         "services/accounting/core/account/state.py",
         (
             (
-                "return (self.priority, self.valid_until_us, self.created_us, self.bucket_id)",
-                "return (-self.priority, self.valid_until_us, self.created_us, self.bucket_id)",
+                "self.priority, self.valid_until_us, self.created_us, self.bucket_id)",
+                "-self.priority, self.valid_until_us, self.created_us, self.bucket_id)",
             ),
         ),
     ),

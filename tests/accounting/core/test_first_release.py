@@ -115,6 +115,16 @@ def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
     assert state_of(upgraded(old)) == before
 
 
+def test_a_checkpoint_in_whose_order_money_burned_first_gets_todays_order() -> None:
+    ledger = Ledger()
+    tokens = ledger.grant(10 * UNIT, priority=100).bucket_id
+    money = ledger.grant(10 * UNIT, unit="CURRENCY:CNY", priority=0).bucket_id
+    old = ledger.state
+    assert old.burn_order == [tokens, money]
+    old.burn_order.reverse()
+    assert upgraded(old).burn_order == [tokens, money]
+
+
 # The ends of the arrays that checkpoints and the journal have, as the oldest of them leave them out.
 LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Bucket: [0, 0, 0, 0, False, "", "", "", "", 0, False, False, (), 0],

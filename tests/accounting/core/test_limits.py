@@ -161,6 +161,25 @@ def test_a_cap_is_named_where_several_buckets_together_would_have_paid() -> None
     assert refusal(shopper, 20, 1).limit_id == "cap@account"
 
 
+def test_of_caps_in_two_units_the_one_in_the_way_is_named_with_what_it_would_need() -> None:
+    both = (
+        Schedule("TOKEN", (TariffVersion(0, {"flat": flat(EACH)}),)),
+        Schedule(CNY, (TariffVersion(0, {"flat": flat(EACH, CNY)}),)),
+    )
+    caps = (
+        limit("tokens", Scope.ACCOUNT, LimitKind.USAGE, 1_000 * UNIT, unit="TOKEN"),
+        limit("money", Scope.ACCOUNT, LimitKind.USAGE, 3 * UNIT, unit=CNY),
+    )
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=caps)._replace(schedules=both))
+    shopper.grant(8 * UNIT)
+    shopper.money(100)
+    # Eight of twenty tokens are there, and money may pay three of the other twelve.
+    refused = refusal(shopper, 20, 0)
+    assert (refused.limit_id, refused.unit, refused.needed, refused.free) == ("money@account", CNY, 12 * UNIT, 3 * UNIT)
+    assert not refused.held
+    shopper.open_call(11, 0)
+
+
 def test_a_cap_is_not_paid_around_in_money() -> None:
     """What a cap keeps from the tokens of the pool must not be had from the family's money."""
     both = (

@@ -12,6 +12,7 @@ from services.accounting.core.commands import (
     Settled,
 )
 from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, PriceCharged
+from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, replayed, state_of, usage
 from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, Shopper, allowance, for_sale, go_to
@@ -390,6 +391,25 @@ def test_overage_goes_on_in_money_on_the_phone_bill_up_to_its_limit() -> None:
     # 39 yuan are left of the line; what goes beyond is owed in money.
     assert shopper.free == {"TOKEN": 0, CNY: 39}
     assert shopper.event(usage(input=40)) == Settled(CNY, 40 * UNIT, UNIT)
+
+
+@pytest.mark.parametrize("money_first", [True, False])
+def test_money_pays_for_use_beyond_an_allowance_however_early_it_would_burn(money_first: bool) -> None:
+    tariff = flat(EACH)
+    base = offering({"flat": tariff})
+    schedules = tuple(Schedule(each.unit, (TariffVersion(0, {"flat": each}),)) for each in (tariff, flat(EACH, CNY)))
+    shopper = Shopper(for_sale("plan", allowance(10)), base=base._replace(schedules=schedules))
+    if money_first:
+        shopper.grant(50 * UNIT, unit=CNY, priority=0)
+    shopper.order("plan")
+    if not money_first:
+        shopper.grant(50 * UNIT, unit=CNY, priority=0)
+    charging_id = shopper.open_call(5, 3)
+    assert shopper.release(charging_id, 2, usage(input=5, output=3)) == Settled("TOKEN", 8 * UNIT, 0)
+    assert shopper.free == {"TOKEN": 2, CNY: 50}
+    charging_id = shopper.open_call(5, 0)
+    assert shopper.release(charging_id, 2, usage(input=5)) == Settled("TOKEN", 2 * UNIT, 0, ((CNY, 3 * UNIT, 0),))
+    assert shopper.free == {"TOKEN": 0, CNY: 47}
 
 
 def test_a_notice_is_due_at_each_threshold_once(shopper: Shopper) -> None:

@@ -108,7 +108,8 @@ def test_a_late_release_says_who_is_owed(vendor: str, outcome: str, amount: int)
 def test_what_is_owed_for_a_session_stands_in_its_first_record() -> None:
     schedules = tuple(each for unit in ("TOKEN", CNY) for each in offering({"flat": flat(EACH, unit)}).schedules)
     ledger = owing({("one", "m"): 1}, offering({"flat": flat(EACH)})._replace(schedules=schedules))
-    ledger.grant(UNIT, unit=CNY, priority=-1)
+    ledger.grant(1_000 * UNIT, unit=CNY)
+    ledger.event(usage(998))
     end(ledger, ("one", "m", "answered"))
     assert owed(ledger) == [3, 0]
 

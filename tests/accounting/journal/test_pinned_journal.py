@@ -61,13 +61,13 @@ from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
-ROWS = "8f919c0ea0318b1dbc9619a483a563cf12089c35784114632c5ef2be0d7227db"
-CHECKPOINTS = "922ce0fc4743ba2e724dcdb0202bfb70c9b91572684084f422f19bc00e1c07f2"
-ANSWERS = "ad5af9161d18dbcb9757cb7410ea885ce92d883dff120fd4ab10455a2faff214"
+ROWS = "6950b9b2832e09ea654baf8ff52ee5ea6eda7dba9e582b7bf103c4f387fe43b0"
+CHECKPOINTS = "59f138f5c1e202ef0e95981dcef4a9dfd776069813388e8ca58ce0daa541d3df"
+ANSWERS = "9920b7a404f92ed8008a7e713573c959af46c8f92b30576fb119a1c1511759b3"
 
 # The same of a script in which keys mint others and calls have labels.
-ROWS_WITH_RUNS = "168d0191b2bc4a39b64f2ce8a6e450d1f6f479ea93b368f5deb44eed36369458"
-ANSWERS_WITH_RUNS = "e313d56af0e433936ef002f06bd019fb0a7b644d09883d67a0d85ebe714c3d20"
+ROWS_WITH_RUNS = "0aa660e96b73fe6ed8769ccb3067618cf3abb07437eb2ab88ffad89a44262afa"
+ANSWERS_WITH_RUNS = "d139a2fde88c4b7eb5c2df793a265d579ceac5ae0734af47ceb2fe6c706c6fdd"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

@@ -21,10 +21,13 @@ def evolve(account: Account | None, entry: Entry, seq: int, index: int) -> Accou
 
 
 def upgraded(account: Account) -> Account:
-    """The account of a checkpoint, with the fields that older code did not write filled in."""
+    """The account of a checkpoint, with the fields that older code did not write filled in, and its buckets in today's order."""
     for bucket in account.buckets.values():
         if not bucket.line:
             bucket.line = line_of("", "", bucket.unit)
+    if account.buckets.keys() >= set(account.burn_order):
+        # Older code let money burn by its priority alone. A damaged order stays for the audit to tell.
+        account.burn_order.sort(key=lambda bucket_id: account.buckets[bucket_id].burn_key())
     for session in account.sessions.values():
         if not session.lines:
             line = line_of("", "", session.tariff.unit)

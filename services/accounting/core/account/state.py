@@ -70,9 +70,9 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     # The highest of them that was reached.
     noticed_percent: int = 0
 
-    def burn_key(self) -> tuple[int, int, int, str]:
-        """Lower burns first: priority, earliest end of validity, age, id."""
-        return (self.priority, self.valid_until_us, self.created_us, self.bucket_id)
+    def burn_key(self) -> tuple[bool, int, int, int, str]:
+        """Lower burns first: money after tokens and points, since it pays for use beyond them; priority, earliest end, age, id."""
+        return (self.unit.startswith("CURRENCY:"), self.priority, self.valid_until_us, self.created_us, self.bucket_id)
 
 
 class Debt(msgspec.Struct, array_like=True, gc=False):

@@ -1,6 +1,7 @@
 """Explains why a session is not opened: its need, the free balance, what others hold, and the limit in the way. Pure."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from services.accounting.core import limits
 from services.accounting.core.account.state import Account
 from services.accounting.core.amounts import Estimate, PinnedTariff
-from services.accounting.core.balance import Reservation, Source, free_sources, reserve, usable
+from services.accounting.core.balance import Reservation, Room, Source, free_sources, reserve, usable
 from services.accounting.core.commands import Decision, Refused, ResultCode
 from services.accounting.core.offerings import Plan
 
@@ -63,14 +64,18 @@ def refused_by_cap(account: Account, need: Need, refused: Refused, admission: li
         return refused
     lines, estimates, input_tokens, useful = need
     whole = estimates[next(iter(estimates))].amount(input_tokens, useful)
-    if not _covers(reserve(free_sources(account, lines, now_us, None, whole, []), estimates, input_tokens, useful), useful):
+    uncapped = free_sources(account, lines, now_us, None, whole, [])
+    if not _covers(reserve(uncapped, estimates, input_tokens, useful), useful):
         return refused
-    unit = next((tariff.unit for tariff in lines.values() if tariff.unit in admission.tightest), "")
-    if not unit:
+    units = [unit for unit in dict.fromkeys(tariff.unit for tariff in lines.values()) if unit in admission.tightest]
+    if not units:
         return refused
+    unit = next((each for each in units if _covered_without(each, account, need, admission.room, now_us)), units[0])
     rule = admission.tightest[unit]
     line = next(line for line, tariff in lines.items() if tariff.unit == unit)
-    needed = estimates[line].amount(input_tokens, useful)
+    earlier = list(takewhile(lambda source: lines[source.line].unit != unit, uncapped))
+    missing = reserve(earlier, estimates, input_tokens, 0).input_missing if earlier else input_tokens
+    needed = estimates[line].amount(missing, useful)
     counter = account.counters.get(rule.name)
     fresh = any(window.counter_id == rule.name for window in admission.windows_opened)
     reserved = 0 if counter is None or fresh else counter.reserved
@@ -80,7 +85,15 @@ def refused_by_cap(account: Account, need: Need, refused: Refused, admission: li
         needed,
         admission.room[unit],
         reserved,
-        held=admission.room[unit] + reserved >= needed,
+        held=reserved > 0 and admission.room[unit] + reserved >= needed,
         limit_id=rule.name,
         retry_after_us=max(0, counter.end_us - now_us) if counter and not fresh and counter.end_us else 0,
     )
+
+
+def _covered_without(unit: str, account: Account, need: Need, room: Room, now_us: int) -> bool:
+    """Whether limits on all other units leave enough, so that it is the one on `unit` that stands in the way."""
+    lines, estimates, input_tokens, useful = need
+    others = {each: amount for each, amount in room.items() if each != unit}
+    whole = estimates[next(iter(estimates))].amount(input_tokens, useful)
+    return _covers(reserve(free_sources(account, lines, now_us, others, whole, []), estimates, input_tokens, useful), useful)

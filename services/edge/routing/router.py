@@ -181,12 +181,17 @@ class Way:
         pace = self.places.pace
         return self.places.is_full(self.route.concurrency_max) or (pace.is_bounded and pace.wait_s(now_s, tokens) > 0)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the route is healthy and has a place, as nearly all are."""
+        places, bound = self.places, self.route.concurrency_max
+        return self.breaker.is_closed and not places.pace.is_bounded and (not bound or places.under_way < bound)
+
     def enter_at_once(self, account_id: str, clock_s: Callable[[], float]) -> Turn | None:
-        """A turn on a route that is healthy and has a place, as nearly all are; None: it must be looked at closer."""
-        places = self.places
-        if not self.breaker.is_closed or places.pace.is_bounded or places.is_full(self.route.concurrency_max):
+        """A turn on a free route; None: it must be looked at closer."""
+        if not self.is_free:
             return None
-        places.under_way += 1
+        self.places.under_way += 1
         return Turn(self, account_id, self.breaker.era, clock_s)
 
     async def enter(
@@ -290,6 +295,8 @@ class Plan:
     @property
     def is_closed(self) -> bool:
         """Whether no route may be called now."""
+        if self._ahead and self._ahead[0].is_free:
+            return False
         now_s = self._clock_s()
         for way in self._ahead:  # noqa: SIM110  # a generator costs more than all that it looks at
             if not way.wait_s(self._account_id, now_s, self._tokens):

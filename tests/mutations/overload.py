@@ -66,6 +66,9 @@ OVERLOAD: Final = (
     _shares("who has left has a turn", "            if not call.done():\n", "            if True:\n"),
     _turns("who waits is overtaken by his next call", "bool(self._queue.cost_of(account_id)) or self._shares", "self._shares"),
     _turns("turns are under way side by side", "            self._free -= 1\n            return\n", "            return\n"),
+    _turns("a large customer has one turn at a time", "    at_once: int = 8\n", "    at_once: int = 1\n"),
+    _turns("few calls of a large customer may wait", "    waiting_max: float = 1_024.0\n", "    waiting_max: float = 256.0\n"),
+    _turns("a turn is waited for too shortly", "    wait_s_max: float = 2.0\n", "    wait_s_max: float = 0.5\n"),
     _turns("a turn that is over goes to nobody", "            given.set_result(None)\n", "            pass\n"),
     _turns("a turn that was given in vain is lost", "                self.pass_on()\n", "                pass\n"),
     _turns("a turn ends twice", "            self._is_begun = False\n            self._turns", "            self._turns"),
@@ -106,8 +109,8 @@ OVERLOAD: Final = (
     one(
         "what is shed is not counted by class",
         _TURNS,
-        "        self._shed[name] = self._shed.get(name, 0) + 1\n",
-        "        self._shed['standard'] = self._shed.get('standard', 0) + 1\n",
+        "self.shed.add(self._classes.of(account_id).name.lower())",
+        "self.shed.add('standard')",
         _IN_TURNS,
     ),
     one(

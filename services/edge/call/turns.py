@@ -7,17 +7,15 @@ gets 503 with Retry-After at once. Only where very many are shed each second, th
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, NamedTuple
-
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.call.priority import PriorityClasses
 from services.edge.call.shares import FairQueue, Places, Shares
 from services.edge.http.connection import Client
 from services.edge.http.problems import Problem, overloaded
 from services.runtime.http.pace import Pace
+from services.runtime.instruments import Counter, export
 
 # Refusals a second, each of which costs some 0.3 ms. The others wait for this long at most.
 _SHED_PER_SECOND: Final = 200.0
@@ -87,7 +85,7 @@ class Turns:
         self._bounds = bounds
         self._free = bounds.at_once
         self._shedding = Pace(_SHED_PER_SECOND, _SHED_AT_ONCE)
-        self._shed: dict[str, int] = {}
+        self.shed = Counter("edge.calls.shed", "Calls refused for overload, by priority class", ("priority_class",))
 
     async def enter(self, account_id: str, client: Client) -> Turn:
         """A place for a call of the account, before its body is read.
@@ -170,19 +168,11 @@ class Turns:
         return overloaded()
 
     def _count(self, account_id: str) -> None:
-        name = self._classes.of(account_id).name.lower()
-        self._shed[name] = self._shed.get(name, 0) + 1
+        self.shed.add(self._classes.of(account_id).name.lower())
 
     def export(self) -> None:
-        """Shows the counts to OpenTelemetry from now on."""
-        meter = metrics.get_meter("tokenline.edge")
-        meter.create_observable_counter(
-            "edge.calls.shed", callbacks=[self.shed], description="Calls refused for overload, by priority class"
-        )
-
-    def shed(self, options: CallbackOptions) -> Iterable[Observation]:
-        """Counts by priority class."""
-        return [Observation(count, {"priority_class": name}) for name, count in list(self._shed.items())]
+        """Shows the counts from now on."""
+        export(self.shed)
 
 
 def _last_of_connection() -> Problem:

@@ -11,6 +11,8 @@ from services.edge.http.problems import Problem
 from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import NoWire, now_s
 
+# One turn at a time shows their order.
+ONE_BY_ONE = Bounds(1, 256.0, 0.5)
 # Calls of an account that need no turns.
 FREE = 32
 
@@ -25,8 +27,8 @@ class Classes:
 class Edge:
     """Turns, and what became of those who wanted one."""
 
-    def __init__(self, places: int = 1_000) -> None:
-        self.turns = Turns(places, Classes(), now_s, Bounds(1, 256.0, 0.5))  # type: ignore[arg-type]  # a double
+    def __init__(self, places: int = 1_000, bounds: Bounds = ONE_BY_ONE) -> None:
+        self.turns = Turns(places, Classes(), now_s, bounds)  # type: ignore[arg-type]  # a double
         # Account and seconds since the start.
         self.begun: list[tuple[str, float]] = []
         self.shed: list[tuple[str, float, Problem]] = []
@@ -331,6 +333,20 @@ async def test_a_call_that_fails_while_it_waits_gives_its_place_back() -> None:
 async def test_calls_that_are_shed_are_counted_by_class() -> None:
     edge = Edge(places=2)
     await asyncio.gather(*edge.calls("standard-a", 3), *edge.calls("low-b", 1))
-    [standard, low] = edge.turns.shed(None)  # type: ignore[arg-type]  # it is not read
-    assert (standard.value, standard.attributes) == (2, {"priority_class": "standard"})
-    assert (low.value, low.attributes) == (1, {"priority_class": "low"})
+    assert edge.turns.shed.counts == {("standard",): 2, ("low",): 1}
+
+
+async def test_an_edge_has_8_turns_at_once_and_of_1024_that_wait_half_are_one_accounts_for_2_seconds() -> None:
+    edge = Edge(places=100_000, bounds=Bounds())
+    await edge.call("other")
+    tasks = edge.calls("busy", FREE + 1 + 8 + 512 + 3)
+    await asyncio.sleep(0.0005)
+    assert edge.count("busy") == FREE + 8
+    assert edge.turns._queue.cost_of("busy") == 512
+    shed_at_once = len(edge.shed)
+    assert shed_at_once == 4
+    await asyncio.sleep(1.99)
+    assert len(edge.shed) == shed_at_once
+    await asyncio.sleep(0.02)
+    assert len(edge.shed) > shed_at_once
+    await drop(tasks)

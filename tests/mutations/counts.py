@@ -48,4 +48,11 @@ COUNTS: Final = (
         "zip(self._ends, iter(series[:-1])",
         _READ,
     ),
+    one(
+        "of a header that comes twice the last value holds",
+        "services/runtime/http/exchange.py",
+        "self._named = dict(reversed(headers))",
+        "self._named = dict(headers)",
+        "tests/runtime/http/test_exchange.py",
+    ),
 )

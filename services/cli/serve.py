@@ -20,6 +20,10 @@ SERVICES: Final[dict[str, tuple[str, str]]] = {
     "accounting": ("services.accounting.config:AccountingConfig", "services.accounting.app:run_accounting"),
     "billing": ("services.billing.config:BillingConfig", "services.billing.app:run_billing"),
     "edge": ("services.edge.config:EdgeConfig", "services.edge.app:run_edge"),
+    "carrier-simulator": (
+        "services.carrier_simulator.config:CarrierSimulatorConfig",
+        "services.carrier_simulator.app:run_carrier_simulator",
+    ),
     "vendor-simulator": (
         "services.vendor_simulator.config:VendorSimulatorConfig",
         "services.vendor_simulator.app:run_vendor_simulator",
@@ -49,7 +53,7 @@ def serve_command(
     log_format: "Format | None",
     log_levels: "tuple[tuple[str, Level], ...]",
 ) -> None:
-    """Run SERVICE, one of authentication, registry, accounting, billing, edge and vendor-simulator.
+    """Run SERVICE, one of authentication, registry, accounting, billing, edge, carrier-simulator and vendor-simulator.
 
     Prints its address once it listens. SIGTERM drains it and ends with 0; a failed background task ends with 1, a config
     that cannot be used with 2. The options for the log count before its config.

@@ -21,6 +21,7 @@ from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
 from services.edge.api.admin.members import account_name_routes, member_routes
 from services.edge.api.admin.orders import order_routes, subscription_routes
+from services.edge.api.admin.phone_bill import phone_bill_routes
 from services.edge.api.admin.statements import statement_routes
 from services.edge.api.admin.transfers import transfer_routes
 from services.edge.catalog import CatalogHolder
@@ -83,6 +84,7 @@ def admin_router(
             *limit_routes(accounting, authentication),
             *journal_routes(accounting),
             *statement_routes(accounting, billing, catalog),
+            *phone_bill_routes(accounting, billing),
             *cell_routes(accounting, billing),
         ],
         guards=[only_with_token],

@@ -1,4 +1,4 @@
-"""What a check found, how bad that is, and what to do."""
+"""Findings: how bad each is, and what to do about it."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
     check: str
     level: Level
     found: str
-    # What to do; empty where nothing is to be done.
+    # Tells what to do; empty where nothing is to be done.
     remedy: str = ""
 
 
@@ -77,7 +77,7 @@ def of_clock(check: str, off_s: float, resolution_s: float, of_whom: str) -> Fin
     """How far a clock is from this machine's."""
     if abs(off_s) <= max(_CLOCK_WARN_S, resolution_s):
         return Finding(check, "ok", f"{of_whom} agrees within {max(abs(off_s), resolution_s):.3f} s")
-    told = f"{of_whom} is {abs(off_s):,.1f} s {'ahead of' if off_s > 0 else 'behind'} this machine"
+    told = f"{of_whom} is {abs(off_s):,.1f} s {'ahead of' if off_s > 0 else 'late against'} this machine"
     level: Level = "fail" if abs(off_s) > _CLOCK_FAIL_S else "warn"
     return Finding(check, level, told, "set both by NTP: calls, limits and cycles go by the clock")
 

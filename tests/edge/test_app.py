@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,6 +23,7 @@ from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError
+from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import listen_http
 from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
@@ -545,10 +546,14 @@ async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhi
 
 async def test_requests_are_counted_by_route_and_time() -> None:
     metrics = RequestMetrics()
+    exchange = Exchange(cast(Any, None), "GET", b"/v1/models", [])
+    exchange.status = 200
     for duration_s in (0.0005, 0.001, 0.3, 400.0):
-        metrics.record("/v1/models", 200, duration_s)
-    metrics.record("/v1/models", 503, 0.002)
-    metrics.record("unknown", 404, 0.002)
+        metrics.served(exchange, "/v1/models", duration_s)
+    exchange.status = 503
+    metrics.served(exchange, "/v1/models", 0.002)
+    exchange.status = 404
+    metrics.served(exchange, "unknown", 0.002)
     assert metrics.requests.counts == {("/v1/models", "200"): 4, ("/v1/models", "503"): 1, ("unknown", "404"): 1}
     buckets = metrics.durations.buckets("/v1/models")
     assert [buckets[end] for end in ("0.001", "0.0025", "0.25", "0.5", "300", "+Inf")] == [2, 3, 3, 4, 4, 5]

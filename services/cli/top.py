@@ -146,7 +146,7 @@ def _draw(system: System, before: Look, interval_s: float) -> None:
 
 
 def page(url: str, before: Look, now: Look) -> list[Any]:
-    """What two looks show: rates between them, and the state at the second."""
+    """The page of two looks: rates between them, and the state at the second."""
     from services.cli.printing import text_of
 
     rates = _Rates(before, now)

@@ -39,7 +39,7 @@ charging_sessions_open 4
 billing_export_lag_seconds 3
 nothing_of_ours 5
 """
-PARTITIONS = [
+PARTITIONS: list[dict[str, Any]] = [
     {"part_id": 0, "owner": "a:1", "lag": 5},
     {"part_id": 1, "owner": "b:1", "lag": 7},
     {"part_id": 2, "owner": None, "lag": 0},

@@ -9,7 +9,7 @@ from tokenline.errors.v1 import errors_pb2
 
 # A minted key is remembered this long after its end, like its run at accounting.
 MINTED_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
-# Bounds how far the clock of accounting may be behind.
+# Accounting's clock may be this late.
 ENTITLEMENT_MARGIN_US: Final = 60 * 1_000_000
 # Agents may mint more keys in that time than an answer can have.
 MINTED_LISTED: Final = 10_000

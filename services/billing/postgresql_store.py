@@ -148,6 +148,7 @@ _MIGRATIONS: Final = (
     CREATE INDEX placed_order_time ON placed_order (time_us);
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 _CONNECTIONS_MAX: Final = 8
 _CURSORS: Final = (
     "SELECT part_id, era, exported_seq, next_record_number, pending_from_seq, pending_to_seq, pending_first_record_number,"

@@ -149,6 +149,7 @@ _MIGRATIONS: Final = (
     CREATE INDEX placed_order_time ON placed_order (time_us)
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 # IS and not =: the pending columns are NULL when nothing is pending.
 _MOVE: Final = (

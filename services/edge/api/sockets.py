@@ -191,7 +191,8 @@ class _Serving:
                 call.cut()
         finally:
             self._under_way = None
-            sockets.metrics.record("/" + call.path.strip("/"), call.status or CLIENT_GONE, time.perf_counter() - began_s)
+            duration_s = time.perf_counter() - began_s
+            sockets.metrics.record("/" + call.path.strip("/"), call.method, call.status or CLIENT_GONE, duration_s)
         if call.right_ends_s is not None:
             self._end_at(call.right_ends_s)
         if not call.keep_alive:

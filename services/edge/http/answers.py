@@ -98,7 +98,7 @@ class Answers:
             if exchange.status == SWITCHING_PROTOCOLS:
                 self._metrics.count(template, exchange.status)
             else:
-                self._metrics.record(template, exchange.status or CLIENT_GONE, time.perf_counter() - began_s)
+                self._metrics.record(template, exchange.method, exchange.status or CLIENT_GONE, time.perf_counter() - began_s)
 
     def _request_id(self) -> Header:
         return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")

@@ -50,7 +50,7 @@ NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_pee
   tests/accounting/cell/test_replicas.py tests/accounting/writer/test_low_water.py tests/accounting/writer/test_residency.py \
   tests/accounting/cell/test_rolling_update.py tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py \
   tests/edge/call/test_kept_limits.py \
-  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_large_catalog.py tests/registry/test_packs.py tests/registry/test_registry.py \
+  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_packs.py tests/registry/test_registry.py \
   tests/accounting/writer/test_transfers.py tests/accounting/writer/test_handing_over.py tests/accounting/writer/test_refusals.py \
   tests/accounting/journal/test_actors.py tests/accounting/core/test_lines.py tests/accounting/core/test_agents.py \
   tests/edge/call/test_garbage.py tests/edge/http/test_json_bounds.py tests/edge/dialects/test_anthropic_streams.py \

@@ -8,7 +8,7 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.runtime.instruments import Counter, Gauge, Histogram, Instrument, Total, export, page
+from services.runtime.instruments import Counter, Gauge, Histogram, Instrument, Total, Values, export, page
 
 
 def lines(instrument: Instrument) -> list[str]:
@@ -65,7 +65,7 @@ def test_a_gauge_is_asked_when_somebody_reads() -> None:
 
 
 def test_a_count_that_something_else_keeps_is_told_by_its_attributes() -> None:
-    handovers = {("taken",): 2, ("lost",): 1}
+    handovers: dict[Values, float] = {("taken",): 2, ("lost",): 1}
     total = Total("charging.handovers", "Partitions", lambda: handovers, ("how",))
     assert total.text().startswith("# HELP charging_handovers_total Partitions\n# TYPE charging_handovers_total counter\n")
     assert lines(total) == ['charging_handovers_total{how="taken"} 2', 'charging_handovers_total{how="lost"} 1']

@@ -1,4 +1,4 @@
-"""How far the export is behind the journal, for whoever watches it."""
+"""Lag of the export: how far it is from the end of the journal."""
 
 import time
 from collections.abc import Callable, Collection, Mapping

@@ -155,9 +155,7 @@ async def run_edge(
 
         catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle, clock))
         classes = PriorityClasses(catalog)
-        principals = Principals(authentication_channel, config.cached_key_grace_ms)
-        principals.export()
-        await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
+        principals = await stack.enter_async_context(_principals(config, authentication_channel, lifecycle))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
         charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting, classes))
 
@@ -199,7 +197,16 @@ async def run_edge(
             refuse=_refusing(clock, cross_origin),
         )
         doors["clients"] = await stack.enter_async_context(listening)
-        yield Addresses(f"{_origin(config.host, doors['clients'].port)}/v1", _origin(config.admin_host, doors["operators"].port))
+        yield _addresses(config, doors)
+
+
+@asynccontextmanager
+async def _principals(config: EdgeConfig, channel: grpc.aio.Channel, lifecycle: Lifecycle) -> AsyncIterator[Principals]:
+    """The principals of keys, which hear of revocations."""
+    principals = Principals(channel, config.cached_key_grace_ms)
+    principals.export()
+    async with lifecycle.background("edge-revocations", principals.follow_revocations()):
+        yield principals
 
 
 @asynccontextmanager
@@ -311,6 +318,11 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         except OSError as error:
             raise OSError(f"for operators, admin_port: {error}") from error
         yield listener
+
+
+def _addresses(config: EdgeConfig, doors: Mapping[str, Listener]) -> Addresses:
+    clients = _origin(config.host, doors["clients"].port)
+    return Addresses(f"{clients}/v1", _origin(config.admin_host, doors["operators"].port))
 
 
 def _origin(host: str, port: int) -> str:

@@ -170,7 +170,7 @@ class Call:
             route = turn.route
             if failed:
                 self._meter = self._new_meter()
-            else:
+            if not failed:
                 self._metrics.added.record(began_s - self._client.read_s, "opening")
             try:
                 asked = self._vendor_request(route)
@@ -178,8 +178,8 @@ class Call:
                     self._stream = await self._ask(route, asked)
                     taken = await take(self._stream)
             except VendorFailure as failure:
-                failed.append(self._failed(turn, failure))
                 self._metrics.unanswered(route, failure.outcome, time.monotonic() - began_s)
+                failed.append(self._failed(turn, failure))
                 self._close_stream()
                 self._session.attempts.append(_attempt(route, failure.outcome, failure.http_status, began_s))
                 if failed[-1].is_clients_fault:

@@ -413,8 +413,8 @@ class Router:
             ordered = ways.copy()
         else:
             tie = tie_of(account_id, conversation())
-            if known.seeds and known.are_closed():
-                ordered = [ways[index] for index in even_order(known.seeds, tie)]
+            if known.seeded and known.are_closed():
+                ordered = even_order(known.seeded, tie)
             else:
                 ordered = known.ordered(account_id, tie, mix, self._clock_s())
         return Plan(ordered, account_id, mix.input_tokens + mix.output_tokens, self._clock_s, self._budget)
@@ -428,7 +428,7 @@ class Router:
         models = {(vendor_id, model) for vendor_id, model, _ in kept}
         self._places = {key: places for key, places in self._places.items() if key in models}
         for places in self._places.values():
-            places.pace.calls_max = places.pace.tokens_max = None
+            places.pace.unbind()
         for route in routes:
             self._bounded_places(route)
         self._ways.clear()
@@ -466,7 +466,7 @@ class Router:
             ways.append(Way(route, health, self._bounded_places(route)))
         is_cheapest = any(route.prices for route in routes)
         is_even = not is_cheapest and len({(route.weight, route.priority) for route in routes}) == 1
-        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [way.seed for way in ways] if is_even else [])
+        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [(*way.seed, way) for way in ways] if is_even else [])
         return known
 
 
@@ -478,7 +478,7 @@ class _Ways(NamedTuple):
     # Whether the cheapest goes first.
     is_cheapest: bool
     # In their order, where nothing but a conversation's ties tells them apart as long as all are healthy; else none.
-    seeds: list[Seed]
+    seeded: list[tuple[int, int, Way]]
 
     def are_closed(self) -> bool:
         """Whether all breakers are closed."""

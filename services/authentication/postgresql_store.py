@@ -87,6 +87,7 @@ _MIGRATIONS: Final = (
     );
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 _CONNECTIONS_MAX: Final = 8
 _MEMBER: Final = "SELECT member_id, account_id, display_name, created_us, idempotency_key FROM member"
 _KEY: Final = (

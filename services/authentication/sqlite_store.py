@@ -80,6 +80,7 @@ _MIGRATIONS: Final = (
     ) WITHOUT ROWID
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 _INSERT_KEY: Final = "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # A key and those above it.
 _LINEAGE: Final = """

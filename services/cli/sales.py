@@ -8,6 +8,7 @@ import click
 
 from services.cli.amounts import AmountType, format_amount, format_in_unit
 from services.cli.client import find_system, given
+from services.cli.explain import refusal_tables
 from services.cli.limits import read_limits
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 from services.cli.statements import order_receipt
@@ -247,10 +248,4 @@ def write_off_command(account_id: str, data_dir: Path | None, output: str, **wan
 def refusal_command(charging_id: str, data_dir: Path | None, output: str) -> None:
     """Say why a call was refused, by its x-request-id: the limit, the amount short, and what would help."""
     refusal = find_system(data_dir).ask("GET", f"/refusals/{quote(charging_id, safe='')}")
-
-    def tables() -> list[Any]:
-        amounts = ("needed", "free", "held", "short")
-        rows = [[field, format_in_unit(value, refusal) if field in amounts else value] for field, value in refusal.items()]
-        return [table("Refusal", ("", "value"), [[field, "" if value is None else str(value)] for field, value in rows])]
-
-    print_amounts(refusal, output, tables)
+    print_answer(refusal, output, lambda: refusal_tables(refusal))

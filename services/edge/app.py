@@ -29,6 +29,7 @@ from services.edge.call.path import CallPath
 from services.edge.call.priority import PriorityClasses
 from services.edge.call.probes import Prober
 from services.edge.call.turns import Turns
+from services.edge.call.vendor_checks import VendorChecks
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
@@ -113,6 +114,7 @@ class Parts(NamedTuple):
     billing: "billing_pb2_grpc.BillingServiceAsyncStub"
     # Conditions of the edge's readiness, by name.
     conditions: Mapping[str, Callable[[], bool]]
+    checks: VendorChecks
 
 
 class Addresses(NamedTuple):
@@ -170,20 +172,13 @@ async def run_edge(
         # Once it listens.
         doors: dict[str, Listener] = {}
         export_doors(doors)
-        parts = Parts(
-            principals=principals,
-            catalog=catalog,
-            offerings=offerings,
-            authentication=authentication,
-            accounting=accounting,
-            billing=billing,
-            conditions={
-                "catalog": lambda: catalog.current is not None,
-                "authentication": lambda: principals.alive,
-                "charging": lambda: charging.up,
-                "listener": lambda: "clients" in doors and doors["clients"].accepts,
-            },
-        )
+        conditions = {
+            "catalog": lambda: catalog.current is not None,
+            "authentication": lambda: principals.alive,
+            "charging": lambda: charging.up,
+            "listener": lambda: "clients" in doors and doors["clients"].accepts,
+        }
+        parts = Parts(principals, catalog, offerings, authentication, accounting, billing, conditions, VendorChecks(vendors))
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         doors["operators"] = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         cross_origin = CrossOrigin(config.cors_origins) if config.cors_origins else None
@@ -361,7 +356,7 @@ def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Lites
     """All that operators reach, and what runs the edge."""
     return _application(
         clock,
-        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing, clock),
+        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing, clock, parts.checks),
         *health_routes(parts.conditions),
     )
 

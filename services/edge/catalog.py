@@ -182,6 +182,13 @@ class Snapshot:
             for family in catalog.tokenizer_families
         }
         endpoints = {vendor.vendor_id: _endpoints(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
+        self._endpoints = endpoints
+        # The vendors in whose place the simulator answers.
+        self.simulated: Final = frozenset(
+            vendor_id
+            for vendor_id, by_dialect in endpoints.items()
+            if simulator_base_url and any(each.base_url == simulator_base_url.rstrip("/") for each in by_dialect.values())
+        )
         tariffs = {tariff.tariff_id: TariffInForce(tariff, now_us) for tariff in catalog.tariffs}
         self._tariffs = tariffs
         # The moment from which a tariff has other prices.
@@ -198,6 +205,10 @@ class Snapshot:
     def model(self, model_id: str) -> SellableModel | None:
         """The model of this ID or alias, whichever offerings include it."""
         return self._models.get(self._aliases.get(model_id, model_id))
+
+    def endpoints(self, vendor_id: str) -> Mapping[str, Endpoint]:
+        """The vendor's endpoints by dialect; none where it is not configured here."""
+        return self._endpoints[vendor_id]
 
     def routes(self) -> Iterator[Route]:
         """All configured routes."""

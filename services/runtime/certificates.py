@@ -109,6 +109,11 @@ class Certificates:
         # Set once other certificates have come; another event replaces this one then.
         self.replaced = asyncio.Event()
 
+    @property
+    def ends(self) -> datetime:
+        """The end of the certificate in force."""
+        return self._ends
+
     async def follow(self) -> None:
         """Looks at the files until it is cancelled. Useless files are logged, and the last good ones stay in force."""
         last = self._seen

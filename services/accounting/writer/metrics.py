@@ -75,6 +75,10 @@ class Refusals:
             if len(self._kept) > _REFUSALS_KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
 
+    def forget(self, charging_id: str) -> None:
+        """Drops the refusal of a call that was opened after all, with a smaller bound or a cheaper model."""
+        self._kept.pop(charging_id, None)
+
     def find(self, charging_id: str) -> Refusal | None:
         """The refusal of a call, as long as it is remembered."""
         return self._kept.get(charging_id)

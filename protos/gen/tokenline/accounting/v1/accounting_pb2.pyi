@@ -1483,34 +1483,60 @@ class BucketExpired(_message.Message):
     def __init__(self, bucket_id: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class SessionCreated(_message.Message):
-    __slots__ = ("charging_id", "model_id", "key_id", "member_id", "hold", "output_tokens_granted")
+    __slots__ = ("charging_id", "model_id", "key_id", "member_id", "hold", "output_tokens_granted", "offering_id", "tariff_id", "tariff_version", "unit", "input_tokens_bound", "input_tokens_reserved", "output_tokens_limit", "output_tokens_payable", "likely", "final", "counter_ids")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_BOUND_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_RESERVED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    LIKELY_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_IDS_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     model_id: str
     key_id: str
     member_id: str
     hold: _containers.RepeatedCompositeFieldContainer[BucketAmount]
     output_tokens_granted: int
-    def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
+    offering_id: str
+    tariff_id: str
+    tariff_version: int
+    unit: UnitOfAmount
+    input_tokens_bound: int
+    input_tokens_reserved: int
+    output_tokens_limit: int
+    output_tokens_payable: int
+    likely: bool
+    final: bool
+    counter_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., input_tokens_bound: _Optional[int] = ..., input_tokens_reserved: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., likely: _Optional[bool] = ..., final: _Optional[bool] = ..., counter_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionUpdated(_message.Message):
-    __slots__ = ("charging_id", "invocation_sequence_number", "used", "hold_added", "output_tokens_granted")
+    __slots__ = ("charging_id", "invocation_sequence_number", "used", "hold_added", "output_tokens_granted", "output_tokens_payable", "final")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     HOLD_ADDED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     invocation_sequence_number: int
     used: TokenUsage
     hold_added: _containers.RepeatedCompositeFieldContainer[BucketAmount]
     output_tokens_granted: int
-    def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
+    output_tokens_payable: int
+    final: bool
+    def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., final: _Optional[bool] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
     __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid", "run_label")

@@ -157,6 +157,8 @@ class SellableOffering(NamedTuple):
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
     priority_class: PriorityClass = PriorityClass.STANDARD
+    # An order of it names the person or company, who can have it once.
+    once_per_identity: bool = False
 
 
 class Snapshot:
@@ -398,6 +400,7 @@ def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Ma
         equivalent_models=offering.equivalent_models,
         # A registry before this one names none.
         priority_class=PriorityClass(offering.priority_class or registry_pb2.PRIORITY_CLASS_STANDARD),
+        once_per_identity=offering.once.per_identity,
     )
 
 

@@ -18,6 +18,7 @@ from services.billing.sqlite_store import SqliteStore
 from services.callers import CALLERS
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
+from services.runtime.disks import watch_disk
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -39,6 +40,7 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
             store = await PostgresqlStore.open(config.postgresql)
         else:
             store = await SqliteStore.open(Path(config.database))
+            watch_disk("billing", Path(config.database))
         stack.push_async_callback(store.close)
         certificates = await stack.enter_async_context(certificates_of("billing", config, lifecycle))
         channel = await stack.enter_async_context(connect(config.accounting_address, "accounting", certificates))
@@ -49,6 +51,8 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
         bill: PhoneBill | None = None
         if config.carrier is not None:
             bill = await stack.enter_async_context(phone_bill(config.carrier, demands, channel, config.export_interval_ms))
+        exporter.lag.export()
+        watch_disk("cdr", folder)
         server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
         reconciler = Reconciler(journal, store, exporter, folder)
         servicer = BillingServicer(journal, store, exporter, reconciler, demands, None if bill is None else bill.carrier)

@@ -20,6 +20,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
     "vendor": ("services.cli.statements", "vendor_group", "Say what a vendor is owed."),
     "doctor": ("services.cli.doctor.command", "doctor_command", "Say what is wrong, and what to do about it."),
+    "top": ("services.cli.top", "top_command", "Show what the system does at this moment."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
     "replay": ("services.cli.replay.command", "replay_command", "Make real calls after a trace and check the bill."),

@@ -15,6 +15,11 @@ from services.cli.statements import order_receipt
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
 _REPEATABLE: Final = "Makes a repeat harmless."
+_IDENTITY: Final = click.option(
+    "--identity",
+    metavar="KIND:NUMBER",
+    help="Whose it is, where the offering is sold once to a person or company: phone:+86..., company:NUMBER or person:NUMBER.",
+)
 
 
 def _path(account_id: str, *parts: str) -> str:
@@ -42,14 +47,12 @@ order_group.add_command(order_receipt)
 @click.argument("offering_id", metavar="OFFERING")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The account that buys.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
+@_IDENTITY
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
-def place_order(
-    *, offering_id: str, account_id: str, payment_method: str | None, idempotency_key: str, data_dir: Path | None, output: str
-) -> None:
+def place_order(*, account_id: str, data_dir: Path | None, output: str, **wanted: str | None) -> None:
     """Order a pack or a subscription. What is paid outside waits for `order pay`."""
-    wanted = given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
-    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), wanted)
+    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), given(**wanted))
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
@@ -117,6 +120,7 @@ def subscription_group() -> None:
 @click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="The offering to change to.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
 @click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
+@_IDENTITY
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
 def change_subscription(subscription_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:

@@ -42,6 +42,7 @@ _RIGHT: Final = {
     "priority": "an integer, 0 to 1000; lower burns first",
     "payment_method": '"prepaid", "phone_bill" or "external"; left out where nothing is to be paid',
     "payment_reference": "a string of 1 to 200 characters, none a control character, the payer's own",
+    "identity": "the subscriber's: phone:+8613800138000, company:NUMBER or person:NUMBER, without control characters",
     "reason": "a string of 1 to 500 characters",
     "at_once": "true or false",
     "write_missing": "true or false",

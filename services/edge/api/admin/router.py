@@ -16,6 +16,7 @@ from services.edge.api.admin.accounts import account_routes
 from services.edge.api.admin.catalog import catalog_routes
 from services.edge.api.admin.cell import cell_routes
 from services.edge.api.admin.corrections import correction_routes
+from services.edge.api.admin.entitlements import Sales
 from services.edge.api.admin.explain import explain_routes
 from services.edge.api.admin.journal import journal_routes
 from services.edge.api.admin.keys import key_routes
@@ -64,6 +65,7 @@ def admin_router(
 ) -> Router:
     """All routes under /v1/admin."""
     expected = _digest(token.encode("ascii"))
+    sales = Sales(catalog, authentication, accounting)
 
     def only_with_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         # Digests have one length, so that the comparison tells nothing of the token, not even its length.
@@ -81,8 +83,8 @@ def admin_router(
             *key_routes(accounting, authentication),
             *catalog_routes(catalog),
             *correction_routes(accounting),
-            *order_routes(accounting),
-            *subscription_routes(accounting),
+            *order_routes(sales),
+            *subscription_routes(sales),
             *transfer_routes(accounting),
             *limit_routes(accounting, authentication),
             *journal_routes(accounting),

@@ -783,18 +783,20 @@ class WriteOffDebtResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class PlaceOrderRequest(_message.Message):
-    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key", "actor")
+    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key", "actor", "entitled_until_time")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ENTITLED_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     offering_id: str
     payment_method: _registry_pb2.PaymentMethod
     idempotency_key: str
     actor: Actor
-    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    entitled_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., entitled_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PlaceOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -839,7 +841,7 @@ class CancelOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class ChangeSubscriptionRequest(_message.Message):
-    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key", "actor")
+    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key", "actor", "entitled_until_time")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -847,6 +849,7 @@ class ChangeSubscriptionRequest(_message.Message):
     AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ENTITLED_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     subscription_id: str
     offering_id: str
@@ -854,13 +857,28 @@ class ChangeSubscriptionRequest(_message.Message):
     at_once: bool
     idempotency_key: str
     actor: Actor
-    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    entitled_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., entitled_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ChangeSubscriptionResponse(_message.Message):
     __slots__ = ("order",)
     ORDER_FIELD_NUMBER: _ClassVar[int]
     order: Order
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class HasOfferingRequest(_message.Message):
+    __slots__ = ("account_id", "offering_id")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    offering_id: str
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ...) -> None: ...
+
+class HasOfferingResponse(_message.Message):
+    __slots__ = ("remark",)
+    REMARK_FIELD_NUMBER: _ClassVar[int]
+    remark: str
+    def __init__(self, remark: _Optional[str] = ...) -> None: ...
 
 class CancelSubscriptionRequest(_message.Message):
     __slots__ = ("account_id", "subscription_id", "at_once", "actor")

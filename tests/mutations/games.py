@@ -68,6 +68,34 @@ _OF_CHANGES: Final = (
 )
 
 _OF_CREDIT: Final = (
+    one(
+        "money that comes back lives longer than it would have",
+        _CREDIT,
+        "payer.valid_until_us if payer.valid_until_us > now_us else",
+        "payer.valid_until_us if False else",
+        _IN_GAMES,
+    ),
+    one(
+        "money whose end has passed comes back for nothing",
+        _CREDIT,
+        "now_us + payer.valid_until_us - payer.paid_us\n",
+        "now_us + 1\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the first to pay get their money back first",
+        _CREDIT,
+        "for payer in (*reversed(payers), Payer(",
+        "for payer in (*payers, Payer(",
+        _IN_GAMES,
+    ),
+    one(
+        "what was given back is given back again",
+        "services/accounting/core/account/buckets.py",
+        "sum(each.amount for each in changed.payers) - entry.amount)",
+        "sum(each.amount for each in changed.payers))",
+        _IN_GAMES,
+    ),
     one("what is left is worth its days alone", _CREDIT, "min(by_time, by_use))", "by_time)", _IN_GAMES),
     one("what is left is worth its tokens alone", _CREDIT, "min(by_time, by_use))", "by_use)", _IN_GAMES),
     one("the day of a change is left, too", _CREDIT, "now_us, end_us) - 1\n", "now_us, end_us)\n", _IN_GAMES),

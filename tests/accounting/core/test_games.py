@@ -664,6 +664,83 @@ def test_while_a_member_of_the_cell_reads_no_returned_prices_none_are_written(bu
     assert terms.refundable
 
 
+# How long money lives that comes back
+
+
+def come_back(shopper: Shopper) -> list[tuple[int, int]]:
+    """The buckets of money that came back with the last command: the amount, and the days from now until its end."""
+    granted = [each for each in shopper.last_entries if isinstance(each, BucketGranted) and each.source.startswith("surplus:")]
+    assert state_of(replayed(shopper.rows)) == state_of(shopper.state)
+    return [(each.amount, (each.valid_until_us - shopper.now_us) // DAY) for each in granted]
+
+
+def test_money_comes_back_with_the_end_that_it_had(buyer: Shopper) -> None:
+    buyer.money(20, valid_for_us=10 * DAY)
+    buyer.money(30, valid_for_us=100 * DAY)
+    order = buyer.order("large", Payment.PREPAID)
+    buyer.pass_time(5 * DAY)
+    # Of 49.9 yuan 24 days of 30 are left; six have used up what ends first.
+    assert returned(refund(buyer, order.subscription_id)).amount == 39_920_000
+    assert come_back(buyer) == [(10_020_000, 5), (29_900_000, 95)]
+
+
+def test_money_whose_end_has_passed_comes_back_for_as_long_as_it_had_left(buyer: Shopper) -> None:
+    buyer.money(30, valid_for_us=10 * DAY)
+    buyer.pass_time(7 * DAY)
+    pack = buyer.order("pack", Payment.PREPAID)
+    buyer.pass_time(15 * DAY)
+    refund(buyer, pack.order_id)
+    assert come_back(buyer) == [(14 * UNIT, 3)]
+
+
+def test_a_renewal_comes_back_as_it_was_paid_and_not_as_the_cycle_before(buyer: Shopper) -> None:
+    for _ in range(2):
+        buyer.grant(9_900_000, unit=CNY, valid_for_us=20 * DAY)
+    buyer.money(20, valid_for_us=100 * DAY)
+    first, second = (buyer.order("small", Payment.PREPAID) for _ in range(2))
+    go_to(buyer, "2026-12-01 00:00")
+    for order in (first, second):
+        refund(buyer, order.subscription_id, order.order_id)
+        assert come_back(buyer) == [(9_900_000 * 30 // 31, 70)]
+
+
+def test_what_a_change_does_not_give_back_comes_back_later_as_it_was_paid(buyer: Shopper) -> None:
+    buyer.money(12, valid_for_us=40 * DAY)
+    buyer.grant(37_900_000, unit=CNY, valid_for_us=100 * DAY)
+    order = buyer.order("large", Payment.PREPAID)
+    changed(buyer, order, "small")
+    # 48.236666 were left: 37.9 of the last to pay, 10.336666 of the first. 9.9 of that pay the new cycle.
+    assert come_back(buyer) == [(436_666, 40), (37_900_000, 100)]
+    refund(buyer, order.subscription_id)
+    assert come_back(buyer) == [(9_570_000, 40)]
+    # What an upgrade adds comes back first.
+    again = buyer.order("small", Payment.PREPAID)
+    buyer.money(60, valid_for_us=200 * DAY)
+    changed(buyer, again, "large")
+    refund(buyer, again.subscription_id, "again")
+    assert come_back(buyer) == [(8_013_332, 40), (37_900_000, 100), (2_323_334, 200)]
+
+
+def test_money_of_very_many_buckets_comes_back_in_sixteen(buyer: Shopper) -> None:
+    for days in range(1, 31):
+        buyer.money(1 if days < 30 else 30, valid_for_us=days * DAY)
+    order = buyer.order("large", Payment.PREPAID)
+    refund(buyer, order.subscription_id)
+    back = come_back(buyer)
+    assert (len(back), sum(amount for amount, _ in back)) == (16, 48_236_666)
+    # Nothing but the least part of all lives longer than it would have.
+    assert back[-1] == (20_900_000, 30)
+
+
+def test_a_price_that_older_code_took_comes_back_for_a_year(buyer: Shopper) -> None:
+    buyer.money(30, valid_for_us=10 * DAY)
+    pack = buyer.order("pack", Payment.PREPAID)
+    buyer.state.orders[pack.order_id].payers = ()
+    refund(buyer, pack.order_id)
+    (granted,) = [each for each in buyer.last_entries if isinstance(each, BucketGranted)]
+    assert granted.valid_until_us == buyer.now_us + 366 * DAY
+
+
 # Once an account
 
 

@@ -9,6 +9,8 @@ _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
 _ONCE: Final = "services/accounting/core/sales/once.py"
 _ORDERS: Final = "services/accounting/core/sales/orders.py"
+_OPENINGS: Final = "services/accounting/core/sales/openings.py"
+_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
 _PRICES: Final = "services/accounting/core/sales/prices.py"
 _REFUNDS: Final = "services/accounting/core/sales/refunds.py"
 _STATE: Final = "services/accounting/core/account/state.py"
@@ -68,6 +70,27 @@ _OF_CHANGES: Final = (
 )
 
 _OF_CREDIT: Final = (
+    one(
+        "a credit line is lent whole again with each change of plan",
+        _OPENINGS,
+        "            amount -= used\n",
+        "",
+        _IN_GAMES,
+    ),
+    one(
+        "a phone bill elsewhere is asked for a price that a line here has paid",
+        _RENEWALS,
+        "    return [*asked, *restart, *payment]\n",
+        "    return [*restart, *payment]\n",
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
+        "a renewal on a phone bill elsewhere is asked of a line that is not there",
+        _RENEWALS,
+        "    if waits_for_payment(account, terms, subscription.next_payment, price, due_us):\n",
+        "    if False:\n",
+        "tests/accounting/core/test_selling.py",
+    ),
     one(
         "money that comes back lives longer than it would have",
         _CREDIT,

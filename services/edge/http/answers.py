@@ -1,6 +1,7 @@
 """Answers on their way out of the edge: each with `x-request-id` and counted, each error in OpenAI's shape or the client's own."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http.client import SWITCHING_PROTOCOLS
@@ -33,6 +34,17 @@ logger = logging.getLogger(__name__)
 
 # The status that counts where the client left before there was any.
 CLIENT_GONE: Final = 499
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def in_plain_characters(request: Request[Any, Any, Any]) -> None:
+    """Refuses control characters in the IDs of a URL, because none has one and databases take no NUL. Errors: `Problem` 400."""
+    named = {**request.path_params, **request.query_params.dict()}
+    for name, value in named.items():
+        if any(_CONTROL.search(str(each)) for each in (value if isinstance(value, list) else [value])):
+            raise malformed(name, f"{name} has a control character; none is part of an ID.", "invalid_value")
 
 
 class Words(Protocol):

@@ -26,9 +26,9 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import BucketGranted, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
 from services.accounting.core.sales.credit import credit_of, worth
-from services.accounting.core.terms import Payment, Period
+from services.accounting.core.terms import Cycle, Payment, Period
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, replayed, state_of, usage
-from tests.accounting.shop import CALENDAR, CNY, DAILY, Shopper, allowance, for_sale, go_to, lasting
+from tests.accounting.shop import CALENDAR, CNY, DAILY, MONTHLY, Shopper, allowance, for_sale, go_to, lasting
 
 # In thousandths of the operators' millions: 9.9 yuan for 10, 29.9 for 40, 49.9 for 80.
 SMALL: Final = for_sale("small", allowance(10), price=9_900_000)
@@ -404,7 +404,7 @@ def test_what_a_phone_bill_paid_goes_back_to_it(buyer: Shopper) -> None:
     assert answer.returned == Returned(CNY, back, 0, ())
     assert {bucket.postpaid for bucket in buyer.state.buckets.values() if bucket.unit == CNY} == {True}
     # No prepaid money came of it: what the phone bill will say has fallen, and the five yuan of use stay on it.
-    assert lines_of(buyer) == [(100 * UNIT, 54_900_000 - back, 45_100_000 + back), (50 * UNIT, 0, 0)]
+    assert lines_of(buyer) == [(100 * UNIT, 54_900_000 - back, 45_100_000 + back), (50 * UNIT - 54_900_000 + back, 0, 0)]
     entry = price_returned(buyer)
     (line, _) = [each for each in buyer.state.buckets.values() if each.postpaid]
     assert (entry.payment, entry.credits, entry.outside) == (Payment.PHONE_BILL, ((line.bucket_id, back),), 0)
@@ -662,6 +662,50 @@ def test_while_a_member_of_the_cell_reads_no_returned_prices_none_are_written(bu
     terms = buyer.catalog.offerings["fixed"].terms
     assert terms is not None
     assert terms.refundable
+
+
+# What credit lines lend
+
+
+def lent(shopper: Shopper) -> int:
+    """What all lines have lent or can lend still, in whole yuan."""
+    lines = [each for each in shopper.state.buckets.values() if each.postpaid]
+    return sum(each.consumed + each.reserved + each.remaining for each in lines) // UNIT
+
+
+@pytest.mark.parametrize("how", ["a change", "a new order"])
+def test_a_line_that_ends_early_is_lent_once(how: str) -> None:
+    line = allowance(100, CNY, allowance_id="line", postpaid=True, priority=900)
+    money = {"flat": flat(EACH, CNY)}
+    shopper = Shopper(*(for_sale(name, line, tariffs=money) for name in ("one", "other")))
+    go_to(shopper, "2026-11-01 00:00")
+    order = shopper.order("one", Payment.FREE)
+    shopper.event(usage(60))
+    shopper.call(10, 5)
+    for number in range(4):
+        if how == "a change":
+            changed(shopper, order, ("other", "one")[number % 2], Payment.FREE)
+        else:
+            shopper.cancel(order.subscription_id, at_once=True)
+            order = shopper.order("other", Payment.FREE)
+        assert lent(shopper) == 100
+        shopper.event(usage(5))
+    # At the end of its own cycle the first line is billed.
+    go_to(shopper, "2026-12-01 00:00")
+    shopper.cancel(order.subscription_id, at_once=True)
+    shopper.order("one", Payment.FREE)
+    assert sum(each.remaining for each in shopper.state.buckets.values() if each.postpaid and not each.ended) == 100 * UNIT
+    assert state_of(replayed(shopper.rows)) == state_of(shopper.state)
+
+
+@pytest.mark.parametrize("cycle", [MONTHLY, None], ids=["subscriptions", "packs"])
+def test_lines_of_two_purchases_are_lent_beside_one_another(cycle: Cycle | None) -> None:
+    line = lasting(100, CNY, allowance_id="line", postpaid=True)
+    shopper = Shopper(for_sale("line", line, cycle=cycle, tariffs={"flat": flat(EACH, CNY)}))
+    for _ in range(2):
+        shopper.order("line")
+        shopper.event(usage(30))
+    assert [granted for granted, *_ in lines_of(shopper)] == [100 * UNIT, 100 * UNIT]
 
 
 # How long money lives that comes back

@@ -129,8 +129,7 @@ def returned_entries(
     """
     unit, purchase_id = paid.terms.price_unit, paid.purchase_id
     prepaid = paid.payment == Payment.PREPAID
-    on_line = paid.payment == Payment.PHONE_BILL and not paid.references
-    credited = _credits(account, paid, amount, now_us) if on_line else ()
+    credited = credits_of(account, paid, amount, now_us)
     outside = 0 if prepaid else amount - sum(part for _, part in credited)
     returned = PriceReturned(
         account_id=account.account_id,
@@ -208,8 +207,13 @@ def returned_by(entry: PriceReturned) -> Returned:
     return Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
 
 
-def _credits(account: Account, paid: Paid, amount: int, now_us: int) -> BucketAmounts:
-    """The credit lines whose consumption falls by `amount` in all: the purchase's own first, then the latest."""
+def credits_of(account: Account, paid: Paid, amount: int, now_us: int) -> BucketAmounts:
+    """The credit lines whose consumption falls by `amount` in all: the purchase's own first, then the latest.
+
+    Empty for a price that was paid another way.
+    """
+    if paid.payment != Payment.PHONE_BILL or paid.references:
+        return ()
     lines = [bucket for bucket in account.buckets.values() if bucket.postpaid and bucket.unit == paid.terms.price_unit]
     # Those that ended long ago are forgotten with the next grant.
     lines = [line for line in lines if line.valid_until_us >= now_us - ENDED_MEMORY_US]

@@ -39,7 +39,7 @@ $(VENV)/.installed: $(VENV)/.runs requirements-dev.lock
 run: $(VENV)/.runs ## start everything on embedded defaults
 	$(BIN)/tokenline up --port $(PORT) --admin-port $(ADMIN_PORT) --data-dir "$(DATA_DIR)"
 
-test: setup ## run the tests
+test: setup $(TOOLS)/promtool ## run the tests
 	$(BIN)/pytest
 
 # What is pure and quick. A file that starts a server, or takes seconds, is left out by its name.
@@ -50,7 +50,7 @@ NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_pee
   tests/accounting/cell/test_replicas.py tests/accounting/writer/test_low_water.py tests/accounting/writer/test_residency.py \
   tests/accounting/cell/test_rolling_update.py tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py \
   tests/edge/call/test_kept_limits.py \
-  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_large_catalog.py tests/registry/test_packs.py tests/registry/test_registry.py \
+  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_packs.py tests/registry/test_registry.py \
   tests/accounting/writer/test_transfers.py tests/accounting/writer/test_handing_over.py tests/accounting/writer/test_refusals.py \
   tests/accounting/journal/test_actors.py tests/accounting/core/test_lines.py tests/accounting/core/test_agents.py \
   tests/edge/call/test_garbage.py tests/edge/http/test_json_bounds.py tests/edge/dialects/test_anthropic_streams.py \
@@ -106,6 +106,10 @@ $(TOOLS)/helm: infra/tools/go.mod infra/tools/go.sum
 	elif command -v go > /dev/null; then cd infra/tools && go build -o ../../$@ helm.sh/helm/v4/cmd/helm; \
 	else echo "helm is needed, and neither it nor Go, to build it, is here: see https://helm.sh/docs/intro/install"; exit 1; fi
 
+# Prometheus and promtool: those of the PATH, or Debian's, unpacked here without root. Where there are neither, tests that need them are skipped.
+$(TOOLS)/promtool: infra/tools/prometheus
+	@infra/tools/prometheus $(TOOLS) || echo "Prometheus is not to be had here: the tests that run rules in it are skipped"
+
 simulate-mutations: setup ## plant known faults into the charging core; the simulator must notice each
 	$(BIN)/python -m tests.simulation.mutations
 
@@ -127,7 +131,7 @@ lint: setup policy ## formatter, linter, import contracts, proto lint, scanners
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against published.binpb
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive charts infra services
-	$(BIN)/shellcheck .ci/run .ci/deliver-image infra/build-image infra/kind/deliver-image
+	$(BIN)/shellcheck .ci/run .ci/deliver-image infra/build-image infra/kind/deliver-image infra/tools/prometheus
 	$(BIN)/python -m tests.charts.scan
 
 types: setup ## strict types
@@ -137,7 +141,7 @@ format: setup ## rewrite to the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values and the catalog's fields from their types, its ways in from docs/openapi, the page of models from the base catalog
+generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values and the catalog's fields from their types, its ways in from docs/openapi, the page of models from the base catalog, rules and dashboards
 	rm -rf protos/gen && mkdir -p protos/gen
 	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
 	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
@@ -146,8 +150,10 @@ generate: setup ## rewrite what is generated: protos/gen from the protos, the ch
 	$(BIN)/python -m services.registry.reference
 	$(BIN)/python -m services.registry.models_page
 	$(BIN)/python -m infra.shelf
+	$(BIN)/python -m infra.observability
 
-GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/models.md docs/offerings.md
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/models.md docs/offerings.md \
+  infra/observability/rules.yaml infra/observability/dashboards
 
 verify: generate ## fail when what is committed is not what is generated
 	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \

@@ -9,7 +9,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -419,7 +419,18 @@ class Monitoring(_Values, frozen=True):
     prometheusRule: PrometheusRule = PrometheusRule()
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
 class Telemetry(_Values, frozen=True):
+    logFormat: Annotated[
+        Literal["text", "json"], Meta(description="How a line of the log looks: for people, or a JSON object.")
+    ] = "text"
+    logLevel: Annotated[LogLevel, Meta(description="The least level of lines that are logged.")] = "info"
+    logLevels: Annotated[
+        dict[str, LogLevel],
+        Meta(description="That of single loggers, by the name that lines show: `{edge.routing: debug}`."),
+    ] = {}
     otlpEndpoint: Annotated[str, Meta(description="Where spans go, `host:port` of an OTLP collector; empty: nowhere.")] = ""
     traceSamplePpm: Annotated[int, Meta(description="The share of calls traced, in parts of a million.", ge=0, le=1_000_000)] = 1000
 
@@ -453,7 +464,7 @@ class Values(_Values, frozen=True):
     ingress: Annotated[Ingress, Meta(description="The clients' way in from outside.")] = Ingress()
     adminIngress: Annotated[AdminIngress, Meta(description="The operators' way in from outside.")] = AdminIngress()
     monitoring: Annotated[Monitoring, Meta(description="For the Prometheus operator.")] = Monitoring()
-    telemetry: Annotated[Telemetry, Meta(description="Traces.")] = Telemetry()
+    telemetry: Annotated[Telemetry, Meta(description="Logs and traces.")] = Telemetry()
     priorityClasses: Annotated[PriorityClasses, Meta(description="What goes first when a node is full.")] = PriorityClasses()
     nodeSelector: Annotated[Labels, Meta(description="Nodes that pods may run on.")] = {}
     tolerations: Annotated[list[dict[str, Any]], Meta(description="Taints that pods bear.")] = []

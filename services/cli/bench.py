@@ -194,6 +194,23 @@ def affinity_command(trace: Path | None, limit: int | None, picture: Path | None
         raise CommandFailed("; ".join(wrong))
 
 
+@bench_group.command("catalog")
+@click.option("--models", default=1_000, type=click.IntRange(1, 10_000), metavar="N", help="Default: 1000.")
+@click.option("--offerings", default=500, type=click.IntRange(1, 10_000), metavar="N", help="Default: 500.")
+@click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
+def catalog_command(models: int, offerings: int, output: str) -> None:
+    """Measure a large catalog: how long it is checked, how soon a changed price is in force at two edges, the price list."""
+    from services.cli.bench_catalog import measure_catalog
+    from services.cli.bench_report import print_catalog
+
+    with expected_errors(), terminated_as_interrupted():
+        report = measure_catalog(models, offerings)
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        print_catalog(report)
+
+
 def _wrong(report: "Report") -> Iterator[str]:
     for folder, of in (("", report), *((f"{of.folder}: ", of) for of in (report.against,) if of is not None)):
         for found in (*of.breaches, *of.differences, *_failed(of.failures)):

@@ -197,6 +197,20 @@ class EnduranceReport(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[str]
 
 
+class CatalogReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Costs of a large catalog: the clock's time of each."""
+
+    models: int
+    offerings: int
+    edges: int
+    # A process that reads and checks it, its start too.
+    check_s: Spread
+    # From a change of one price until the last edge lists it.
+    in_force_s: Spread
+    # The list of all models' prices, as a client without a copy gets it.
+    price_list_ms: Spread
+
+
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """Percentages of the input that caches served, of one part of the calls."""
 
@@ -372,6 +386,17 @@ def print_endurance(report: EnduranceReport) -> None:
     console.print(table)
     console.print(f"Resident memory over the second half: {report.resident_mib_per_hour:+.1f} MiB an hour")
     console.print(f"The bill is exact: {'NO' if report.breaches or report.differences else 'yes'}")
+
+
+def print_catalog(report: CatalogReport) -> None:
+    """Prints the figures of a catalog."""
+    print(f"{report.models:,} models and {report.offerings:,} offerings over the base catalog, {report.edges} edges")
+    for name, unit, figure in (
+        ("read and checked by a new process", "s", report.check_s),
+        ("a price changed, until the last edge lists it", "s", report.in_force_s),
+        ("the price list of all models", "ms", report.price_list_ms),
+    ):
+        print(f"  {name}: {figure.median:.3g} {unit} ({figure.min:.3g} to {figure.max:.3g})")
 
 
 def print_affinity(report: AffinityReport) -> None:

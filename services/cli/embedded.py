@@ -23,6 +23,16 @@ _SOCKET_FOLDER_LENGTH_MAX: Final = 80
 _RETRY_S: Final = 0.05
 
 
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how the edge of a system in one process serves; port 0: any that is free."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    admin_port: int = 0
+    cors_origins: tuple[str, ...] = ()
+    access_log: bool = False
+
+
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """A running system."""
 
@@ -39,10 +49,11 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     billing: str
 
 
+_ANYWHERE: Final = Serving()
+
+
 @asynccontextmanager
-async def run_all(
-    data_dir: Path, host: str, port: int, admin_port: int, lifecycle: "Lifecycle", cors_origins: tuple[str, ...] = ()
-) -> AsyncIterator[Running]:
+async def run_all(data_dir: Path, lifecycle: "Lifecycle", serving: Serving = _ANYWHERE) -> AsyncIterator[Running]:
     """Runs every service over the data folder and yields once all listen; the edge alone is reached from outside.
 
     At the end the edge drains first, then the services it calls. Errors: `CommandError` for the folder, `ConfigError` for the
@@ -79,10 +90,11 @@ async def run_all(
         try:
             edge_config = EdgeConfig(
                 outbox=str(folder.outbox),
-                host=host,
-                port=port,
-                admin_port=admin_port,
-                cors_origins=cors_origins,
+                host=serving.host,
+                port=serving.port,
+                admin_port=serving.admin_port,
+                cors_origins=serving.cors_origins,
+                access_log=serving.access_log,
                 registry_address=registry,
                 authentication_address=authentication,
                 accounting_address=accounting,

@@ -3,11 +3,15 @@
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
 from services.cli.failures import CommandError, CommandFailed, expected_errors
+from services.cli.log_options import begin_logging, log_options
+
+if TYPE_CHECKING:
+    from services.runtime.logs import Format, Level
 
 # Service name -> its config type and what runs it. Only those of the service that is run are imported.
 SERVICES: Final[dict[str, tuple[str, str]]] = {
@@ -16,6 +20,10 @@ SERVICES: Final[dict[str, tuple[str, str]]] = {
     "accounting": ("services.accounting.config:AccountingConfig", "services.accounting.app:run_accounting"),
     "billing": ("services.billing.config:BillingConfig", "services.billing.app:run_billing"),
     "edge": ("services.edge.config:EdgeConfig", "services.edge.app:run_edge"),
+    "carrier-simulator": (
+        "services.carrier_simulator.config:CarrierSimulatorConfig",
+        "services.carrier_simulator.app:run_carrier_simulator",
+    ),
     "vendor-simulator": (
         "services.vendor_simulator.config:VendorSimulatorConfig",
         "services.vendor_simulator.app:run_vendor_simulator",
@@ -37,11 +45,18 @@ class _Run(Protocol):
     metavar="FIELD=TEXT",
     help="A text field in the place of the file's, like advertised_address=HOST:PORT: what differs between replicas of one file.",
 )
-def serve_command(service: str, config_file: Path, settings: tuple[str, ...]) -> None:
-    """Run SERVICE, one of authentication, registry, accounting, billing, edge and vendor-simulator.
+@log_options
+def serve_command(
+    service: str,
+    config_file: Path,
+    settings: tuple[str, ...],
+    log_format: "Format | None",
+    log_levels: "tuple[tuple[str, Level], ...]",
+) -> None:
+    """Run SERVICE, one of authentication, registry, accounting, billing, edge, carrier-simulator and vendor-simulator.
 
     Prints its address once it listens. SIGTERM drains it and ends with 0; a failed background task ends with 1, a config
-    that cannot be used with 2.
+    that cannot be used with 2. The options for the log count before its config.
     """
     from services.runtime.config import read_yaml
 
@@ -49,9 +64,17 @@ def serve_command(service: str, config_file: Path, settings: tuple[str, ...]) ->
     with expected_errors():
         config = read_yaml(config_file, resolve_name(config_type), _settings(settings))
 
+        telemetry = config.telemetry
+        log = begin_logging(
+            log_format or telemetry.log_format, {"": telemetry.log_level, **telemetry.log_levels, **dict(log_levels)}
+        )
+
         import uvloop
 
-        uvloop.run(_serve(service, resolve_name(run), config))
+        try:
+            uvloop.run(_serve(service, resolve_name(run), config))
+        finally:
+            log.flush()
 
 
 def _settings(settings: tuple[str, ...]) -> dict[str, str]:
@@ -64,9 +87,8 @@ def _settings(settings: tuple[str, ...]) -> dict[str, str]:
 async def _serve(service: str, run: _Run, config: Any) -> None:
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.metrics import listen_to_prometheus
-    from services.runtime.telemetry import start_logging, start_telemetry
+    from services.runtime.telemetry import start_telemetry
 
-    start_logging()
     telemetry = start_telemetry(service, config.telemetry)
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()

@@ -6,15 +6,18 @@ import logging
 import os
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder, Demo
+from services.cli.embedded import Serving
 from services.cli.failures import CommandError, CommandFailed, expected_errors
+from services.cli.log_options import begin_logging, log_options
 
 if TYPE_CHECKING:
     from services.cli.embedded import Running
+    from services.runtime.logs import Format, Level
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
     from tokenline.authentication.v1 import authentication_pb2_grpc
 
@@ -50,47 +53,61 @@ _READY_NOTICE_S: Final = 10.0
     metavar="ORIGIN",
     help="Origin whose pages may call from a browser, like http://localhost:3000; several: give it again. Default: none.",
 )
-def up_command(data_dir: Path, host: str, port: int, admin_port: int, cors_origins: tuple[str, ...]) -> None:
+@log_options
+@click.option("--access-log", is_flag=True, help="Log a line for each request that was served.")
+def up_command(
+    *,
+    data_dir: Path,
+    log_format: "Format | None",
+    log_levels: "tuple[tuple[str, Level], ...]",
+    **serving: Any,
+) -> None:
     """Run everything in one process and print how to call it.
 
     SIGTERM drains it and ends with 0. What it cannot start with, the folder, the port, ends with 2; a service that fails
     later ends with 1.
     """
     with expected_errors():
+        log = begin_logging(log_format or "text", dict(log_levels))
+        level = logging.getLogger().level
+        if "" not in dict(log_levels):
+            # Until the system is ready only what is wrong is said.
+            logging.getLogger().setLevel(logging.WARNING)
+
         import uvloop
 
         # Databases and CDRs are nobody else's, also in a folder that was there before.
         os.umask(0o077)
         try:
-            uvloop.run(_up(data_dir, host, port, admin_port, cors_origins))
+            uvloop.run(_up(data_dir, Serving(**serving), level))
         except OSError as error:
             # A write that finds no room does not know its file.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
                 raise
             raise CommandError(f"data folder {data_dir}: {error.strerror}; make room or choose another with --data-dir") from error
+        finally:
+            log.flush()
 
 
-async def _up(data_dir: Path, host: str, port: int, admin_port: int, cors_origins: tuple[str, ...]) -> None:
+async def _up(data_dir: Path, serving: Serving, level: int) -> None:
+    """`level` of the log holds from when the system is ready."""
     from services.cli.embedded import run_all
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
-    from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
+    from services.runtime.telemetry import TelemetryConfig, start_telemetry
 
-    start_logging()
-    # Until the system is ready only what is wrong is said.
-    logging.getLogger().setLevel(logging.WARNING)
     telemetry = start_telemetry("up", TelemetryConfig())
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
     ready = False
     try:
-        async with run_all(data_dir, host, port, admin_port, lifecycle, cors_origins) as running:
+        async with run_all(data_dir, lifecycle, serving) as running:
             with lifecycle.unless_stopped():
                 demo, model_id, vendors = await make_ready(running)
             started()
             try:
                 running.folder.write_demo(demo)
                 ready = True
-                logging.getLogger().setLevel(logging.INFO)
+                logging.getLogger().setLevel(level)
                 click.echo(_greeting(demo, model_id, vendors))
                 await lifecycle.wait()
             finally:

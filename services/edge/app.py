@@ -159,7 +159,7 @@ async def run_edge(
         vendors = await stack.enter_async_context(HttpVendorClient(config))
         charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting, classes))
 
-        metrics = RequestMetrics()
+        metrics = RequestMetrics(logs_access=config.access_log)
         metrics.export()
         offerings = AccountOfferings(accounting)
         router = await stack.enter_async_context(_router(config, vendors, lifecycle))

@@ -95,7 +95,9 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     drain_notice_ms: int = 0
     # After that, requests under way may take this long to end when the process stops.
     drain_timeout_ms: int = 30_000
-    # Traces and metrics.
+    # Logs a line for each request that was served.
+    access_log: bool = False
+    # Logs, traces and metrics.
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:

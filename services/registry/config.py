@@ -20,7 +20,7 @@ class RegistryConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, 
     etcd_prefix: str = "/tokenline/catalog/"
     # How often the folders are looked at for a change.
     poll_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 250
-    # Traces and metrics.
+    # Logs, traces and metrics.
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:

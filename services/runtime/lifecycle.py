@@ -89,6 +89,7 @@ class Lifecycle:
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
             logger.warning("ending at once on a second signal, %s; what was under way is cut off", number.name)
+            logging.shutdown()
             # No exception, because the loop would catch it, and first let every task end in its order.
             os._exit(128 + number)
         logger.info("stopping on %s", number.name)

@@ -4,11 +4,10 @@ Prometheus reads metrics. A trace is begun for the share of calls that the confi
 call that is not sampled costs one random number.
 """
 
-import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from opentelemetry import context as otel_context
@@ -22,10 +21,17 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.runtime.logs import Format, Level
+
 
 class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of telemetry."""
+    """Settings of logs, traces and metrics."""
 
+    # How a line of the log looks: text for people, or json, an object a line.
+    log_format: Format = "text"
+    # The least level of lines that are logged, and that of single loggers by the name that lines show, such as "edge.routing".
+    log_level: Level = "info"
+    log_levels: dict[str, Level] = {}
     # Address of an OTLP gRPC collector, "host:port", for spans; empty: none.
     otlp_endpoint: str = ""
     # The share of calls traced, in parts of a million.
@@ -34,10 +40,6 @@ class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
 
-
-# A peer that leaves in the middle of an answer, or sends headers that are no text, is an event of gRPC's binding each time.
-_GRPC_LOGGED_S: Final = 10.0
-_GRPC_TEXT_LENGTH_MAX: Final = 300
 
 _tracer = trace.get_tracer("tokenline")
 _meter = metrics.get_meter("tokenline")
@@ -76,40 +78,6 @@ class Telemetry:
         if self._tracers is not None:
             self._tracers.shutdown()
         self._meters.shutdown()
-
-
-def start_logging() -> None:
-    """Logs to standard error, one line an event; events of gRPC's binding, which any peer can cause, at a bounded rate."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_Rarely())
-    # A method's name that is no text comes to asyncio's log too.
-    logging.getLogger("asyncio").addFilter(_Rarely(UnicodeDecodeError))
-
-
-class _Rarely(logging.Filter):
-    """Passes one record in `_GRPC_LOGGED_S`, as a short line without its traceback, and says how many it has left out."""
-
-    def __init__(self, of: type[BaseException] | None = None) -> None:
-        """`of`: only records of such errors count, and all others pass as they are."""
-        super().__init__()
-        self._of = of
-        self._passed_s = 0.0
-        self._left_out = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged."""
-        cause = record.exc_info[1] if record.exc_info else None
-        if self._of is not None and not isinstance(cause, self._of):
-            return True
-        if record.created - self._passed_s < _GRPC_LOGGED_S:
-            self._left_out += 1
-            return False
-        text = record.getMessage() if cause is None else f"{record.getMessage()}: {cause}"
-        record.msg = f"%.{_GRPC_TEXT_LENGTH_MAX}s; %d more such events since the last such line"
-        record.args = (text, self._left_out)
-        record.exc_info = None
-        self._passed_s, self._left_out = record.created, 0
-        return True
 
 
 def prometheus_page() -> tuple[str, bytes]:

@@ -78,7 +78,12 @@ EVERYTHING: Final[dict[str, Any]] = {
         "serviceMonitor": {"enabled": True, "labels": {"a": "b"}},
         "prometheusRule": {"enabled": True, "labels": {"a": "b"}},
     },
-    "telemetry": {"otlpEndpoint": "collector:4317"},
+    "telemetry": {
+        "logFormat": "json",
+        "logLevel": "warning",
+        "logLevels": {"edge.routing": "debug"},
+        "otlpEndpoint": "collector:4317",
+    },
     "vendorSimulator": {"enabled": True},
     "nodeSelector": {"pool": "charging"},
     "tolerations": [{"key": "charging", "operator": "Exists"}],

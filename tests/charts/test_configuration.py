@@ -9,7 +9,13 @@ import yaml
 from infra.cluster import regions
 from tests.charts.rendering import CASES, EVERYTHING, config_of, objects_of, of_kind
 
-TELEMETRY: Final = {"otlp_endpoint": "", "trace_sample_ppm": 1000}
+TELEMETRY: Final = {"log_format": "text", "log_level": "info", "log_levels": {}, "otlp_endpoint": "", "trace_sample_ppm": 1000}
+SAID: Final = {
+    "log_format": "json",
+    "log_level": "warning",
+    "log_levels": {"edge.routing": "debug"},
+    "otlp_endpoint": "collector:4317",
+}
 # An edge has its listener for operators.
 METRICS: Final = {"metrics_port": 9000, "metrics_host": "0.0.0.0"}
 _DATABASE: Final = "postgresql://postgresql:5432/tokenline"
@@ -113,7 +119,7 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("case", CASES)
 def test_what_each_service_is_told(case: str) -> None:
     objects = objects_of(case)
-    telemetry = {**TELEMETRY, "otlp_endpoint": "collector:4317"} if case == "everything" else TELEMETRY
+    telemetry = {**TELEMETRY, **SAID} if case == "everything" else TELEMETRY
     expected = {
         service: {**config, "telemetry": telemetry if service == "edge" else telemetry | METRICS}
         for service, config in configs_of(case).items()

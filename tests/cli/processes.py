@@ -28,12 +28,14 @@ class Up:
         self.data_dir = data_dir
         # The lines it has printed.
         self.greeting = greeting
+        # All that it has logged, once it is stopped.
+        self.log = ""
         self.demo = msgspec.json.decode((data_dir / "demo.json").read_bytes(), type=Demo)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """The exit status."""
         self.process.send_signal(number)
-        self.process.communicate(timeout=TIMEOUT_S)
+        _, self.log = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode
 
 
@@ -84,9 +86,9 @@ def in_time(process: "subprocess.Popen[str]", seconds: float = TIMEOUT_S) -> Ite
 
 
 @contextmanager
-def up(data_dir: Path, **environment: str) -> Iterator[Up]:
+def up(data_dir: Path, *arguments: str, **environment: str) -> Iterator[Up]:
     """`tokenline up` on any free port, ready."""
-    with started("up", "--data-dir", str(data_dir), "--port", "0", "--admin-port", "0", **environment) as process:
+    with started("up", "--data-dir", str(data_dir), "--port", "0", "--admin-port", "0", *arguments, **environment) as process:
         assert process.stdout is not None
         greeting = []
         # Printed once all is ready; an early end is an end of the output too.

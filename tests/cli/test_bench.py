@@ -12,6 +12,7 @@ from services.cli.bench_report import (
     AffinityReport,
     AttacksReport,
     CallsReport,
+    CatalogReport,
     EnduranceReport,
     Minute,
     OtherStreams,
@@ -50,6 +51,15 @@ def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() 
     assert 0 <= ratio.min <= ratio.median <= ratio.max
     assert ratio.max > 0
     assert report.breaches == report.differences == other.breaches == other.differences == []
+
+
+def test_a_large_catalog_is_checked_and_changed_at_two_edges() -> None:
+    result = tokenline("bench", "catalog", "--models", "20", "--offerings", "3", "--output", "json", timeout_s=TIMEOUT_S)
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=CatalogReport)
+    assert (report.models, report.offerings, report.edges) == (20, 3, 2)
+    for figure in (report.check_s, report.in_force_s, report.price_list_ms):
+        assert 0 < figure.min <= figure.median <= figure.max
 
 
 def test_streams_are_measured_by_the_chunk() -> None:

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from services.cli.data_folder import open_data_folder
-from services.cli.embedded import run_all
+from services.cli.embedded import Serving, run_all
 from services.cli.up import make_ready
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
@@ -237,7 +237,7 @@ def test_an_origin_that_no_browser_would_send_is_named(tmp_path: Path) -> None:
 
 async def test_pages_of_the_origins_that_were_named_may_call(tmp_path: Path) -> None:
     origins = ("http://localhost:3000", "http://localhost:5173")
-    async with run_all(tmp_path, "127.0.0.1", 0, 0, Lifecycle(), origins) as running, aiohttp.ClientSession() as http:
+    async with run_all(tmp_path, Lifecycle(), Serving(cors_origins=origins)) as running, aiohttp.ClientSession() as http:
         for origin in (*origins, "http://localhost:8000"):
             headers = {"origin": origin, "access-control-request-method": "POST"}
             async with http.options(f"{running.base_url}/chat/completions", headers=headers) as answer:
@@ -247,17 +247,17 @@ async def test_pages_of_the_origins_that_were_named_may_call(tmp_path: Path) -> 
 
 async def test_a_port_in_use_is_refused_and_all_that_was_started_ends(tmp_path: Path) -> None:
     lifecycle = Lifecycle()
-    async with run_all(tmp_path / "first", "127.0.0.1", 0, 0, lifecycle) as running:
+    async with run_all(tmp_path / "first", lifecycle) as running:
         port = int(running.base_url.removesuffix("/v1").rpartition(":")[2])
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with run_all(tmp_path / "second", "127.0.0.1", port, 0, lifecycle):
+            async with run_all(tmp_path / "second", lifecycle, Serving(port=port)):
                 pass
     with open_data_folder(tmp_path / "second"):
         assert lifecycle.failure is None
 
 
 async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_left(tmp_path: Path) -> None:
-    async with run_all(tmp_path, "127.0.0.1", 0, 0, Lifecycle()) as running, connect(running.accounting) as channel:
+    async with run_all(tmp_path, Lifecycle()) as running, connect(running.accounting) as channel:
         accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
         demo, model_id, _ = await make_ready(running)
 
@@ -302,3 +302,40 @@ def test_nobody_else_reads_what_stands_in_a_folder_that_was_there_before(tmp_pat
         assert {mode(each) for each in databases} == {0o600}
         assert mode(data_dir / "cdr") == 0o700
         assert "  vendors    deepseek called for real; the built-in simulator answers for all others" in system.greeting
+
+
+def test_the_access_log_is_an_object_a_request_without_anything_that_its_client_sent(tmp_path: Path) -> None:
+    with up(tmp_path, "--log-format", "json", "--access-log", "--log-level", "edge.routing=debug") as system:
+        demo = system.demo
+        body = json.dumps({"model": "deepseek-chat", "messages": [{"role": "user", "content": "marked-prompt"}]}).encode()
+        called = ask(f"{demo.base_url}/chat/completions?marked-query", demo.api_key, body)
+        with pytest.raises(urllib.error.HTTPError):
+            ask(f"{demo.base_url}/marked-path", demo.api_key)
+        assert system.stop() == 0
+    lines = [json.loads(line) for line in system.log.splitlines()]
+    served, unknown = [line for line in lines if line["logger"] == "edge.http.access"]
+    assert served["message"] == "POST /v1/chat/completions 200"
+    assert served["account_id"] == demo.account_id
+    assert (served["method"], served["route"], served["status"]) == ("POST", "/v1/chat/completions", 200)
+    assert served["sent_bytes"] > len(called["choices"][0]["message"]["content"])
+    assert served["duration_ms"] > 0
+    assert set(served) - set(unknown) == {"account_id", "charging_id"}
+    assert (unknown["route"], unknown["status"]) == ("unknown", 404)
+    assert lines[-1]["message"] == "stopping on SIGTERM"
+    assert "marked-" not in system.log
+    assert demo.api_key not in system.log
+
+
+@pytest.mark.parametrize(
+    ("level", "complaint"),
+    [
+        ("loud", "'loud' is no level like debug, info, warning, error, nor a logger's like edge.routing=debug"),
+        ("=debug", "'=debug' is no level like debug, info, warning, error, nor a logger's like edge.routing=debug"),
+        ("egde=debug", "there is no logger 'egde'; lines of the log have their loggers' names after the level, like edge.routing"),
+    ],
+)
+def test_a_level_that_there_is_not_is_told_so(tmp_path: Path, level: str, complaint: str) -> None:
+    refused = tokenline("up", "--data-dir", str(tmp_path), "--log-level", level)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith(complaint)
+    assert not list(tmp_path.iterdir())

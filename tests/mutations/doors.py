@@ -206,8 +206,8 @@ DOORS: Final = (
         "services/edge/identity/principals.py",
         (
             (
-                "        principal = await self._resolve(exchange)\n        if principal.ends_us",
-                "        exchange.known = True\n        principal = await self._resolve(exchange)\n        if principal.ends_us",
+                "        principal = await self._resolve(exchange)\n        note(",
+                "        exchange.known = True\n        principal = await self._resolve(exchange)\n        note(",
             ),
         ),
         ("tests/edge/test_malformed_http.py",),

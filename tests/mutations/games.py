@@ -201,8 +201,8 @@ _OF_RETURNS: Final = (
     one(
         "the first of several payments is forgotten",
         _ACCOUNT_SALES,
-        "if before is not None and goes_on else ()",
-        "if False else ()",
+        "payment_references=before.payment_references if before is not None and goes_on else ()",
+        "payment_references=()",
         _IN_GAMES,
     ),
     one(

@@ -166,7 +166,7 @@ _ROUTERS: Final = (
         "if key in kept}",
         _HEALTH,
     ),
-    _one("the end of short times to wait is logged", _ROUTER, " and health.is_told:\n", ":\n", _HEALTH),
+    _one("the end of short times to wait is logged", _ROUTER, "        if health.is_told and ", "        if ", _HEALTH),
     _one(
         "quota is reserved for a call that nobody would answer",
         "services/edge/call/admission.py",

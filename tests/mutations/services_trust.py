@@ -355,13 +355,13 @@ _FRAMES: Final = (
     ),
     Mutation(
         "gRPC's binding logs each header that is no text",
-        "services/runtime/telemetry.py",
+        "services/runtime/logs.py",
         (('    logging.getLogger("grpc._cython.cygrpc").addFilter(_Rarely())\n', ""),),
         _PEERS,
     ),
     Mutation(
         "what gRPC's binding logs has a traceback",
-        "services/runtime/telemetry.py",
+        "services/runtime/logs.py",
         (("        record.exc_info = None\n", ""),),
         _PEERS,
     ),
@@ -373,4 +373,19 @@ _FRAMES: Final = (
     ),
 )
 
-SERVICES_TRUST: Final = (*_CALLERS, *_FRAMES, *_OF_CERTIFICATES, *_STOPS)
+_LOGS: Final = (
+    Mutation(
+        "the access log has the path that a client made up",
+        "services/edge/http/access.py",
+        (("(exchange.method, route, status), None)", "(exchange.method, exchange.path, status), None)"),),
+        ("tests/cli/test_up.py",),
+    ),
+    Mutation(
+        "a Release that somebody must charge by hand is left out of a flooded log",
+        "services/runtime/logs.py",
+        ((" or getattr(record, _KEPT, False):", ":"),),
+        ("tests/runtime/test_logs.py",),
+    ),
+)
+
+SERVICES_TRUST: Final = (*_CALLERS, *_FRAMES, *_OF_CERTIFICATES, *_STOPS, *_LOGS)

@@ -207,14 +207,14 @@ SOCKETS: Final = (
     ),
     _edge(
         "a socket counts as an answer that takes its time",
-        "services/edge/http/answers.py",
-        "            if exchange.status == SWITCHING_PROTOCOLS:\n",
-        "            if False:\n",
+        "services/edge/http/metrics.py",
+        "        if status != SWITCHING_PROTOCOLS:\n",
+        "        if True:\n",
     ),
     _edge(
         "calls on sockets are not counted",
         _SOCKETS_PY,
-        "            sockets.metrics.record(",
+        "            sockets.metrics.served(",
         "            str.format(",
     ),
     _journey(

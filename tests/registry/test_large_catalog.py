@@ -1,6 +1,5 @@
-"""A large catalog is read, checked and in force at every edge within a second of CPU: a busy machine has no other seconds."""
+"""A large catalog is read and checked, and a change of it is in force at every edge. `tokenline bench catalog` tells how soon."""
 
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -43,16 +42,13 @@ def large() -> str:
     return f"{head}{models}tariffs:\n{tariffs}offerings:\n{offerings}"
 
 
-def test_a_large_catalog_is_read_and_checked_in_a_second_of_cpu(tmp_path: Path) -> None:
+def test_a_large_catalog_is_read_and_checked(tmp_path: Path) -> None:
     write(tmp_path, large())
-    began_s = time.process_time()
     catalog = load_catalog([tmp_path])
-    took_s = time.process_time() - began_s
     assert (len(catalog.models), len(catalog.offerings)) == (MODELS + 2, OFFERINGS + 2)
-    assert took_s < 1.0
 
 
-async def test_a_change_of_a_large_catalog_costs_registry_and_edges_less_than_a_second_of_cpu(tmp_path: Path) -> None:
+async def test_a_change_of_a_large_catalog_is_in_force_at_every_edge(tmp_path: Path) -> None:
     write(tmp_path / "base", large())
     branch = write(tmp_path / "branch", "{}\n").parent
     config = RegistryConfig(
@@ -68,10 +64,8 @@ async def test_a_change_of_a_large_catalog_costs_registry_and_edges_less_than_a_
             await stack.enter_async_context(lifecycle.background("catalog", holders[-1].follow()))
         await until(lambda: all(holder.current is not None for holder in holders))
         row = "{model_id: m7, input: 9, output: 9}"
-        began_s = time.process_time()
         write(branch, f"price_adjustments:\n  - {{adjustment_id: a, of_tariff_id: t0, version: 1, rates: [{row}]}}\n")
         await until(lambda: all(price(holder) == 9_000_000 for holder in holders))
-        assert time.process_time() - began_s < 1.0
 
 
 def price(holder: CatalogHolder) -> int:

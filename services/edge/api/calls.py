@@ -21,6 +21,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import Application
 from services.runtime.identifiers import uuid7
+from services.runtime.logs import note
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class ModelCalls:
             await self._sockets(exchange, self, self._turns)
             return
         charging_id = uuid7(self._clock.now_us())
+        note(charging_id=charging_id)
         client = Client(exchange)
         answer = ClientAnswer(exchange, named(self._dialect, charging_id))
         try:

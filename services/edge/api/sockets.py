@@ -11,7 +11,7 @@ from services.edge.call.once import HEADER as ONCE
 from services.edge.call.once import NAME
 from services.edge.call.turns import Turn, Turns
 from services.edge.dialects.responses.chain import Asked, Chain, prepared
-from services.edge.http.answers import CLIENT_GONE, named
+from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client
 from services.edge.http.metrics import RequestMetrics
@@ -191,7 +191,7 @@ class _Serving:
                 call.cut()
         finally:
             self._under_way = None
-            sockets.metrics.record("/" + call.path.strip("/"), call.status or CLIENT_GONE, time.perf_counter() - began_s)
+            sockets.metrics.served(call, "/" + call.path.strip("/"), time.perf_counter() - began_s)
         if call.right_ends_s is not None:
             self._end_at(call.right_ends_s)
         if not call.keep_alive:

@@ -20,6 +20,7 @@ from services.edge.config import EdgeConfig
 from services.partitions import partition_of
 from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
+from services.runtime.logs import KEPT
 from services.runtime.timeouts import Timeouts
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -181,7 +182,8 @@ class ChargingClient:
             try:
                 await self._outbox.keep(operation.message)
             except ServiceError as error:
-                logger.error("session %s can't be kept in the outbox: %s", operation.message.charging_id, error.message)
+                message = operation.message
+                logger.error("session %s can't be kept in the outbox: %s", message.charging_id, error.message, extra=KEPT)
                 return False
             operation.kept = True
             operation.wait_no_more()
@@ -201,7 +203,7 @@ class ChargingClient:
             if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE:
                 logger.warning("session %s is not released yet: %s", charging_id, error.message)
             elif error.reason != errors_pb2.ERROR_REASON_SESSION_UNKNOWN:
-                logger.error("session %s could not be released: %s", charging_id, error.message)
+                logger.error("session %s could not be released: %s", charging_id, error.message, extra=KEPT)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name="charging-release")
@@ -294,6 +296,7 @@ class ChargingClient:
                 result.error.message,
                 operation.message.account_id,
                 " ".join(str(operation.message.release.used).split()),
+                extra=KEPT,
             )
 
     # Owners

@@ -4,8 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from http.client import SWITCHING_PROTOCOLS
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -29,11 +28,9 @@ from services.runtime.http.asgi import Asgi, AsgiApplication
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import Application
 from services.runtime.identifiers import uuid7
+from services.runtime.logs import begin_notes
 
 logger = logging.getLogger(__name__)
-
-# The status that counts where the client left before there was any.
-CLIENT_GONE: Final = 499
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -87,6 +84,7 @@ class Answers:
     async def __call__(self, exchange: Exchange) -> None:
         """Serves one request; an x-request-id that the handler set stays."""
         began_s = time.perf_counter()
+        begin_notes()
         exchange.serves_anybody = True
         path = exchange.path
         # Litestar ignores a superfluous slash, and so do we.
@@ -107,10 +105,7 @@ class Answers:
                 scope = await self._others(exchange, self._request_id())
                 template = scope.get("path_template") or template
         finally:
-            if exchange.status == SWITCHING_PROTOCOLS:
-                self._metrics.count(template, exchange.status)
-            else:
-                self._metrics.record(template, exchange.status or CLIENT_GONE, time.perf_counter() - began_s)
+            self._metrics.served(exchange, template, time.perf_counter() - began_s)
 
     def _request_id(self) -> Header:
         return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")

@@ -50,6 +50,7 @@ class SocketCall(Exchange):
     def write(self, data: bytes) -> None:
         """Sends whole server-sent events, a message each; a comment as a ping. See `Exchange`."""
         messages = []
+        self.sent_bytes += len(data)
         for event in data.split(b"\n\n"):
             if event.startswith(b":"):
                 self._socket.ping()

@@ -28,6 +28,7 @@ from services.runtime.clients import answer
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.http.exchange import Exchange
+from services.runtime.logs import note
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -148,6 +149,7 @@ class Principals:
         key_ended when its life is over, 503 when authentication cannot say.
         """
         principal = await self._resolve(exchange)
+        note(account_id=principal.account_id)
         if principal.ends_us and principal.ends_us <= self._clock.now_us():
             raise key_ended(f"the time of key:{principal.key_id} has ended")
         exchange.known = True

@@ -14,7 +14,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.catalog import Route
 from services.edge.routing.affinity import Seed, draw, even_order, seed_of, tie_of
-from services.edge.routing.breaker import Breaker
+from services.edge.routing.breaker import LOST_IN_A_ROW, Breaker
 from services.edge.routing.pace import Booked
 from services.edge.routing.places import PLACE_S, Places
 from services.edge.vendors.errors import fault_of
@@ -28,6 +28,8 @@ _NOT_WORKED: Final = ("refused", "unreachable")
 _LOST: Final = ("unreachable", "timeout", "broken")
 # Shorter times to wait are a vendor's everyday business: they show in the metric, and are no line in the log.
 _LOGGED_S: Final = 5.0
+# A route that fails now and then is a line in the log this often.
+_TOLD_AGAIN_S: Final = 60.0
 # Clients are told this time where all routes are full, or busy otherwise.
 _FULL_S: Final = 1.0
 # The era of a call that no breaker has let pass.
@@ -59,13 +61,25 @@ def failed_attempt(route: Route, failure: VendorFailure) -> FailedAttempt:
 class _Health:
     """One route as this edge knows it."""
 
-    __slots__ = ("breaker", "endpoint", "is_told")
+    __slots__ = ("breaker", "endpoint", "failed_in_a_row", "is_told", "told_s")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.breaker = Breaker(asks_first=bool(endpoint.probe_path))
-        # Whether the log says that it is left out.
+        # Its faults since its last answer.
+        self.failed_in_a_row = 0
+        # Whether the log says that it fails or is left out, and when it last said that it fails.
         self.is_told = False
+        self.told_s = float("-inf")
+
+    def begins_to_fail(self, now_s: float) -> bool:
+        """Counts a fault; whether the log is to say that the route fails."""
+        self.failed_in_a_row += 1
+        if self.is_told or self.failed_in_a_row < LOST_IN_A_ROW or now_s - self.told_s < _TOLD_AGAIN_S:
+            return False
+        self.is_told = True
+        self.told_s = now_s
+        return True
 
 
 class Mix(NamedTuple):
@@ -97,7 +111,9 @@ class Turn:
     def answered(self) -> None:
         """Notes that output has come. A failure may still follow."""
         health, route = self._way.health, self._way.route
-        if health.breaker.answered(self._account_id, self._era, self._clock_s()) and health.is_told:
+        health.breaker.answered(self._account_id, self._era, self._clock_s())
+        health.failed_in_a_row = 0
+        if health.is_told and health.breaker.is_closed:
             health.is_told = False
             logger.info("vendor %s answers for %s again, and gets its calls", route.vendor_id, route.vendor_model_id)
 
@@ -108,22 +124,32 @@ class Turn:
             self.used(0)
         if attempt.is_clients_fault:
             return attempt
-        now_s, breaker = self._clock_s(), self._way.health.breaker
+        now_s, health = self._clock_s(), self._way.health
+        breaker = health.breaker
         if failure.retry_after_ms:
             opened = breaker.hold(self._account_id, now_s, failure.retry_after_ms / 1_000)
         else:
             is_lost = failure.outcome in _LOST
             opened = breaker.failed(self._account_id, self._era, self._began_s, now_s, is_lost=is_lost)
         wait_s = breaker.wait_s(self._account_id, now_s)
+        route, word = self.route, attempt.meaning.name.lower() if attempt.meaning is not None else failure.outcome
         if opened and wait_s >= _LOGGED_S:
-            self._way.health.is_told = True
+            health.is_told = True
             logger.warning(
                 "vendor %s gets no calls%s for %s for %.0f s: they fail, the last with %s",
-                self.route.vendor_id,
+                route.vendor_id,
                 "" if breaker.only is None else f" of account {breaker.only}",
-                self.route.vendor_model_id,
+                route.vendor_model_id,
                 wait_s,
-                attempt.meaning.name.lower() if attempt.meaning is not None else failure.outcome,
+                word,
+            )
+        elif not failure.retry_after_ms and health.begins_to_fail(now_s):
+            logger.warning(
+                "vendor %s fails for %s: %d calls in a row, the last with %s",
+                route.vendor_id,
+                route.vendor_model_id,
+                health.failed_in_a_row,
+                word,
             )
         return attempt
 

@@ -139,6 +139,7 @@ class Exchange:
         "query",
         "raw_path",
         "right_ends_s",
+        "sent_bytes",
         "serves_anybody",
         "status",
         "turns",
@@ -189,6 +190,8 @@ class Exchange:
         self.status = 0
         self.begun = False
         self.ended = False
+        # Bytes of its body.
+        self.sent_bytes = 0
         self._head = b""
         self._chunked = False
         self._bodiless = False
@@ -338,6 +341,7 @@ class Exchange:
         head = self._head
         if head:
             self._head = b""
+        self.sent_bytes += len(data)
         if self._bodiless:
             data = b""
         elif self._chunked and data:
@@ -352,6 +356,7 @@ class Exchange:
             self.ended = True
             return
         head, self._head = self._head, b""
+        self.sent_bytes += len(data)
         if self._bodiless:
             data = b""
         elif self._chunked:

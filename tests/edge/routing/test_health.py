@@ -328,6 +328,27 @@ async def test_the_log_tells_once_that_a_route_is_left_out_and_once_that_it_answ
     ]
 
 
+async def test_the_log_tells_once_that_a_vendor_begins_to_fail_and_once_that_it_answers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "services.edge.routing.router")
+    scene = Scene()
+    for _ in range(5):
+        scene.vendors.answers(_refused(500, 0))
+        await _call(scene, "model=solo")
+    for _ in range(2):
+        scene.vendors.answers(*ANSWER)
+        await _call(scene, "model=solo")
+    told = [
+        "vendor acme fails for acme-solo: 3 calls in a row, the last with overloaded",
+        "vendor acme answers for acme-solo again, and gets its calls",
+    ]
+    assert _lines(caplog) == told
+    # It fails again within a minute, which is no news.
+    for _ in range(5):
+        scene.vendors.answers(_refused(500, 0))
+        await _call(scene, "model=solo")
+    assert _lines(caplog) == told
+
+
 async def test_short_times_to_wait_are_no_lines_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "services.edge.routing.router")
     scene = Scene()

@@ -1,0 +1,1 @@
+"""Rules, dashboards and settings of what watches a cell: Prometheus and Grafana."""

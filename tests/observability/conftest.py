@@ -1,0 +1,81 @@
+"""One system for the tests here, in which has happened what metrics count."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.observability.__main__ import FOLDER
+from services.cli.data_folder import Demo
+from tests.cli.processes import Up, up
+
+MODEL: Final = "qwen-flash"
+# What Prometheus itself says of each process that it reads, and what it adds to each series.
+OF_PROMETHEUS: Final = {"up": {"job", "app_kubernetes_io_component"}}
+ADDED: Final = {"namespace"}
+_SUFFIXES: Final = ("", "_total", "_bucket", "_count", "_sum")
+
+
+def _called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
+    """The status that a call gets."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "simulate": simulate}
+    headers = {"authorization": f"Bearer {api_key or demo.api_key}", "content-type": "application/json"}
+    try:
+        with urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=30) as answered:
+            return int(answered.status)
+    except HTTPError as error:
+        return error.code
+
+
+def _key_of_an_empty_account(demo: Demo) -> str:
+    def admin(path: str) -> Any:
+        headers = {"authorization": f"Bearer {demo.admin_token}", "content-type": "application/json"}
+        with urlopen(Request(f"{demo.admin_url}/v1/admin{path}", b"{}", headers), timeout=30) as answered:
+            return json.load(answered)
+
+    account_id = admin("/accounts")["account_id"]
+    return str(admin(f"/accounts/{account_id}/keys")["api_key"])
+
+
+@pytest.fixture(scope="package")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A system that has had a call, a refusal, and vendors that count wrongly, fail, and refuse our account."""
+    with up(tmp_path_factory.mktemp("data")) as running:
+        demo = running.demo
+        assert _called(demo, {"usage": "absurd"}) == 200
+        assert _called(demo, {}, _key_of_an_empty_account(demo)) == 402
+        assert _called(demo, {"failure": "error_500"}) >= 500
+        assert _called(demo, {"vendor_error": "arrearage_400"}) >= 500
+        yield running
+
+
+@pytest.fixture(scope="package")
+def known(system: Up) -> dict[str, set[str]]:
+    """All that Prometheus can be asked for, with its labels."""
+    with urlopen(f"{system.demo.admin_url}/metrics", timeout=10) as page:
+        families = list(text_string_to_metric_families(page.read().decode()))
+    # A metric that has counted nothing yet has the labels that its page says.
+    names = {f"{family.name}{suffix}" for family in families for suffix in _SUFFIXES}
+    told = {name: labels for name, labels in _documented().items() if name in names}
+    shown = {sample.name: set(sample.labels) for family in families for sample in family.samples}
+    return {name: labels | ADDED for name, labels in {**told, **shown, **OF_PROMETHEUS, **_recorded()}.items()}
+
+
+def _documented() -> dict[str, set[str]]:
+    page = (FOLDER.parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    return {
+        name: set(re.findall("`([a-z_]+)`", labels))
+        for names, labels in re.findall(r"^\| (`[^|]+) \|([^|]*)\|", page, re.MULTILINE)
+        for name in re.findall("`([a-z_]+)`", names)
+    }
+
+
+def _recorded() -> dict[str, set[str]]:
+    rules = yaml.safe_load((FOLDER / "rules.yaml").read_text(encoding="utf-8"))
+    return {each["record"]: set(each.get("labels", {})) for group in rules["groups"] for each in group["rules"] if "record" in each}

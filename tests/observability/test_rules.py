@@ -1,0 +1,261 @@
+"""Rules as Prometheus' own tests run them: each alert is raised for what it is for, and not for what is as it should be."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import pytest
+import yaml
+
+from infra.observability.__main__ import FOLDER
+from infra.observability.objectives import CHARGED_ROUTES
+from infra.observability.rules import ALERTS, NAMESPACE, Alert, of_one_cell, of_the_chart
+from services.edge.app import CALLS
+from services.edge.call.dialect import Charged
+from tests.charts.rendering import objects_of, of_kind
+from tests.observability.prometheus import selectors, tool, unknown
+
+CHAT: Final = "/v1/chat/completions"
+UP: Final = 'up{job="tokenline-metrics",app_kubernetes_io_component="billing",instance="a:1"}'
+UP_OF_ANOTHER: Final = 'up{job="tokenline-metrics",app_kubernetes_io_component="billing",instance="b:1"}'
+
+
+class Scene(NamedTuple):
+    """Series as promtool writes them, one value an interval, and the alerts that they raise by then: name to its own labels."""
+
+    said: str
+    series: dict[str, str]
+    at: str
+    raised: Mapping[str, dict[str, str]] = MappingProxyType({})
+    interval: str = "15s"
+
+
+def requests(status: int, route: str = CHAT) -> str:
+    """Series of requests."""
+    return f'edge_requests_total{{route="{route}",status="{status}"}}'
+
+
+def attempts(outcome: str) -> str:
+    """Series of attempts at a vendor."""
+    return f'edge_vendor_attempts_total{{vendor="v",outcome="{outcome}"}}'
+
+
+def ended(how: str) -> str:
+    """Series of calls by how they ended."""
+    return f'edge_calls_total{{model="m",ended="{how}"}}'
+
+
+ROUTE: Final = {"vendor": "v", "model": "m", "dialect": "chat"}
+ROUTE_STATE: Final = 'edge_route_state{vendor="v",model="m",dialect="chat"}'
+WATCHED: Final = {UP: "1x40000"}
+SCENES: Final = (
+    Scene(
+        "a cell at work",
+        {requests(200): "0+150x40", requests(429): "0+5x40", ended("whole"): "0+150x40", "charging_commits_total": "0+40x40"},
+        "10m",
+    ),
+    Scene("a night without a call", {requests(200): "7x40", "charging_commits_total": "7x40", ended("whole"): "7x40"}, "10m"),
+    Scene(
+        "all calls fail",
+        {requests(200): "0+150x10 1500x10", requests(503): "0x10 0+150x10"},
+        "3m30s",
+        {"TokenlineCallsFail": {"slo": "answered"}},
+    ),
+    Scene("one call in a thousand fails", {requests(200): "0+9990x80", requests(503): "0+10x80"}, "20m"),
+    Scene(
+        "one call in fifty fails, and probes, people and strangers are answered without end",
+        {
+            requests(200): "0+98x80",
+            requests(500): "0+2x80",
+            requests(200, "/readyz"): "0+100000x80",
+            requests(200, "/v1/models"): "0+100000x80",
+            requests(401): "0+100000x80",
+        },
+        "10m",
+        {"TokenlineCallsFail": {"slo": "answered"}},
+    ),
+    Scene("nine calls fail, and there are no others", {requests(500): "0 0 9x80"}, "20m"),
+    Scene(
+        "one call in 250 fails for a day",
+        {requests(200): "0+4980x300", requests(503): "0+20x300"},
+        "25h",
+        {"TokenlineCallsFailSlowly": {"slo": "answered"}},
+        "5m",
+    ),
+    Scene(
+        "one answer in ten breaks off",
+        {ended("whole"): "0+90x40", ended("broken"): "0+10x40"},
+        "5m",
+        {"TokenlineCallsBreakOff": {"slo": "carried"}},
+    ),
+    Scene("clients leave, and quotas end", {ended("left"): "0+50x40", ended("cut"): "0+50x40"}, "5m"),
+    Scene(
+        "one answer in fifty breaks off for a day",
+        {ended("whole"): "0+1960x300", ended("failed"): "0+40x300"},
+        "25h",
+        {"TokenlineCallsBreakOffSlowly": {"slo": "carried"}},
+        "5m",
+    ),
+    Scene("an edge sheds", {'edge_calls_shed_total{priority_class="2"}': "0 0 0 5+5x20"}, "2m", {"TokenlineCallsAreShed": {}}),
+    Scene("accounting sheds", {"charging_shed_total": "0 0 0 5+5x20"}, "2m", {"TokenlineCallsAreShed": {}}),
+    Scene(
+        "a client runs into its limit again and again",
+        {requests(200): "0+10x20", requests(429): "0+30x20", 'edge_refusals_total{reason="rate_limit_exceeded"}': "0+30x20"},
+        "2m",
+        {"TokenlineManyAreRefused": {}},
+    ),
+    Scene(
+        "a tenth is refused",
+        {requests(200): "0+90x20", requests(429): "0+10x20", 'edge_refusals_total{reason="rate_limit_exceeded"}': "0+10x20"},
+        "2m",
+    ),
+    Scene(
+        "an account burns",
+        {'edge_usage_total{model="m",class="output"}': "0+1000x40 40000+200000x10"},
+        "11m",
+        {"TokenlineUsageJumps": {}},
+    ),
+    Scene("twice as much is used", {'edge_usage_total{model="m",class="output"}': "0+50000x40 2000000+100000x10"}, "11m"),
+    Scene("a test at night", {'edge_usage_total{model="m",class="output"}': "0x40 5000+5000x10"}, "11m"),
+    Scene(
+        "commits stand still",
+        {requests(200): "0+10x20", "charging_commits_total": "0+10x4 40x20"},
+        "3m",
+        {"TokenlineCommitsStandStill": {}},
+    ),
+    Scene("only strangers knock", {requests(401): "0+10x20", "charging_commits_total": "40x20"}, "3m"),
+    Scene("commits fail", {"charging_recoveries_total": "0 1 2 3 4x20"}, "2m", {"TokenlineOwnersRecover": {}}),
+    Scene("a commit failed", {"charging_recoveries_total": "0 1x20"}, "2m"),
+    Scene("a debt too large", {"charging_losses_total": "0 0 1x20"}, "2m", {"TokenlineUsageIsAbsorbed": {}}),
+    Scene(
+        "nobody pays",
+        {"charging_unpaid_worth_total": "0+2000000x20", "charging_paid_worth_total": "0+10000000x20"},
+        "4m",
+        {"TokenlineWorkIsUnpaid": {}},
+    ),
+    Scene("little is unpaid", {"charging_unpaid_worth_total": "0+100x20", "charging_paid_worth_total": "0+10000x20"}, "4m"),
+    Scene(
+        "a vendor fails",
+        {attempts("answered"): "0+50x8 400x20", attempts("refused"): "0x8 50+50x20"},
+        "3m",
+        {"TokenlineVendorFails": {"vendor": "v"}},
+    ),
+    Scene("a vendor fails a little", {attempts("answered"): "0+90x40", attempts("timeout"): "0+10x40"}, "3m"),
+    Scene(
+        "our balance there is used up",
+        {'edge_vendor_failures_total{vendor="v",meaning="account"}': "0 0 1x20"},
+        "1m",
+        {"TokenlineVendorRefusesUs": {"vendor": "v"}},
+    ),
+    Scene("it asks to wait", {'edge_vendor_failures_total{vendor="v",meaning="rate"}': "0 0 1x20"}, "1m"),
+    Scene("a route is left out", {ROUTE_STATE: "2x40"}, "6m", {"TokenlineRouteIsLeftOut": ROUTE}),
+    Scene("a route was left out for a minute", {ROUTE_STATE: "2x4 0x40"}, "6m"),
+    Scene(
+        "a vendor miscounts",
+        {'edge_usage_doubtful_total{vendor="v",doubt="odd"}': "0+1x60"},
+        "10m",
+        {"TokenlineCountsAreDoubted": {"vendor": "v"}},
+    ),
+    Scene("nobody is watched", {}, "2m", {"TokenlineIsNotWatched": {"job": "tokenline-metrics"}}),
+    Scene(
+        "a service is down",
+        {UP: "1x4 0x40"},
+        "2m",
+        {"TokenlineServiceIsDown": {"app_kubernetes_io_component": "billing"}},
+    ),
+    Scene(
+        "a pod is down, and another is not",
+        {UP: "1x40", UP_OF_ANOTHER: "0x40"},
+        "6m",
+        {"TokenlinePodIsDown": {"job": "tokenline-metrics", "app_kubernetes_io_component": "billing", "instance": "b:1"}},
+    ),
+)
+
+
+def _expected(alert: Alert, labels: dict[str, str]) -> dict[str, Any]:
+    rule: Any = alert.rule()
+    told = {
+        name: re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], text)
+        for name, text in rule["annotations"].items()
+    }
+    return {"exp_labels": {"severity": alert.severity, **labels}, "exp_annotations": told}
+
+
+def _test_of(scene: Scene) -> dict[str, Any]:
+    watched = {} if "TokenlineIsNotWatched" in scene.raised else WATCHED
+    series = {**watched, **scene.series}
+    return {
+        "name": scene.said,
+        "interval": scene.interval,
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {
+                "eval_time": scene.at,
+                "alertname": each.name,
+                "exp_alerts": [_expected(each, scene.raised[each.name])] if each.name in scene.raised else [],
+            }
+            for each in ALERTS
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    return tool("promtool")
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.said)
+def test_alerts_are_raised_for_what_they_are_for_and_for_nothing_else(scene: Scene, promtool: str, tmp_path: Path) -> None:
+    written = {"rule_files": [str(FOLDER / "rules.yaml")], "evaluation_interval": scene.interval, "tests": [_test_of(scene)]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    _said(promtool, "test", "rules", str(tmp_path / "test.yaml"))
+
+
+def test_each_alert_is_raised_by_a_scene() -> None:
+    assert {each.name for each in ALERTS} == {name for scene in SCENES for name in scene.raised}
+
+
+def test_prometheus_reads_the_rules_of_a_cell_and_of_the_chart(promtool: str, tmp_path: Path) -> None:
+    (rule,) = of_kind(objects_of("everything"), "PrometheusRule").values()
+    (tmp_path / "chart.yaml").write_text(yaml.safe_dump(rule["spec"]), encoding="utf-8")
+    count = sum(len(group["rules"]) for group in rule["spec"]["groups"])
+    for path in (FOLDER / "rules.yaml", tmp_path / "chart.yaml"):
+        assert f"SUCCESS: {count} rules found" in _said(promtool, "check", "rules", str(path))
+
+
+def test_a_cells_rules_look_at_their_own_cell() -> None:
+    rule = of_kind(objects_of("everything"), "PrometheusRule")["tokenline"]
+    assert rule["metadata"]["labels"]["a"] == "b"
+    rules = [each for group in rule["spec"]["groups"] for each in group["rules"]]
+    assert len(rules) > len(ALERTS)
+    for each in rules:
+        seen = len(selectors(each["expr"]))
+        assert seen and each["expr"].count('namespace="cell"') == seen, each
+        if "alert" in each:
+            assert each["labels"]["severity"] in ("critical", "warning")
+            assert each["annotations"]["summary"]
+    assert NAMESPACE not in str(rule)
+    assert NAMESPACE in of_the_chart()
+    assert "namespace=" not in of_one_cell()
+
+
+def test_objectives_count_calls_of_every_route_that_charges_and_no_other() -> None:
+    charged = {path for path, dialect in CALLS if dialect.charged is not Charged.NOTHING}
+    assert {path for path, _ in CALLS if re.fullmatch(CHARGED_ROUTES, path)} == charged
+    assert not re.fullmatch(CHARGED_ROUTES, "/readyz")
+
+
+def test_rules_look_at_what_a_running_system_shows(known: dict[str, set[str]]) -> None:
+    groups = yaml.safe_load((FOLDER / "rules.yaml").read_text(encoding="utf-8"))["groups"]
+    asked = {f"{group['name']} {number}": rule["expr"] for group in groups for number, rule in enumerate(group["rules"])}
+    assert len(asked) > len(ALERTS)
+    assert unknown(asked, known) == []

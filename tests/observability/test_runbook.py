@@ -1,0 +1,44 @@
+"""The runbook of alerts: a section for each, whose commands work and whose questions are about what is there."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from infra.observability.rules import ALERTS, RUNBOOK
+from tests.cli.processes import Up
+from tests.observability.prometheus import unknown
+from tests.runbooks import FOLDER, executable_sections, execute, section
+
+PAGE: Final = Path(RUNBOOK).name
+TEXT: Final = (FOLDER / PAGE).read_text(encoding="utf-8")
+COMMANDS_S_MAX: Final = 120
+
+
+def test_each_alert_has_a_section_that_says_how_serious_it_is() -> None:
+    sections = dict(re.findall(r"^## (\w+)\n(\w+)\.", TEXT, re.MULTILINE))
+    assert sections == {each.name: each.severity.capitalize() for each in ALERTS}
+    assert set(re.findall(r"\(#(\w+)\)", TEXT)) <= {name.lower() for name in sections}
+
+
+def test_questions_are_about_what_a_running_system_shows(known: dict[str, set[str]]) -> None:
+    blocks = re.findall(r"^```promql\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    questions = [line for block in blocks for line in block.splitlines()]
+    assert len(questions) > 20
+    assert unknown({each: each for each in questions}, known) == []
+
+
+@pytest.mark.parametrize("title", sorted(executable_sections(PAGE)))
+def test_commands_work_as_they_stand(title: str, system: Up, tmp_path: Path) -> None:
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "HOME": str(tmp_path),
+        "TOKENLINE_URL": system.demo.admin_url,
+        "TOKENLINE_TOKEN": system.demo.admin_token,
+    }
+    for block in section(PAGE, title):
+        assert execute(block.commands, environment, tmp_path, COMMANDS_S_MAX)

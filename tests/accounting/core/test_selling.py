@@ -295,6 +295,19 @@ def test_a_renewal_that_a_credit_line_pays_after_all_is_not_asked_for_any_more(s
     assert charged[-1] == 9_900_000
 
 
+def test_a_line_that_renews_in_the_same_moment_pays_what_was_bought_before_it(shopper: Shopper) -> None:
+    go_to(shopper, "2026-11-01 00:00")
+    line = shopper.order("phone", Payment.PHONE_BILL)
+    shopper.order("ten", Payment.PHONE_BILL)
+    # The line's subscription comes after the other one now.
+    shopper.state.subscriptions[line.subscription_id] = shopper.state.subscriptions.pop(line.subscription_id)
+    go_to(shopper, "2026-12-01 00:00")
+    poke(shopper)
+    assert not any(order.state == "awaiting_payment" for order in shopper.state.orders.values())
+    assert [entry.amount for entry in shopper.last_entries if isinstance(entry, PriceCharged)] == [9_900_000, 9_900_000]
+    assert not any(isinstance(entry, OrderFailed) for entry in shopper.last_entries)
+
+
 # Change and end
 
 

@@ -17,6 +17,7 @@ from services.billing.store import Store
 from services.callers import CALLERS
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
+from services.runtime.disks import watch_disk
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -38,12 +39,15 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
             store = await PostgresqlStore.open(config.postgresql)
         else:
             store = await SqliteStore.open(Path(config.database))
+            watch_disk("billing", Path(config.database))
         stack.push_async_callback(store.close)
         certificates = await stack.enter_async_context(certificates_of("billing", config, lifecycle))
         channel = await stack.enter_async_context(connect(config.accounting_address, "accounting", certificates))
         journal = JournalReader(accounting_pb2_grpc.AccountingServiceStub(channel))
         folder = Path(config.cdr_folder)
         exporter = Exporter(journal, store, FolderSink(folder), config.export_interval_ms)
+        exporter.lag.export()
+        watch_disk("cdr", folder)
         server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
         servicer = BillingServicer(journal, store, exporter, Reconciler(journal, store, exporter, folder))
         billing_pb2_grpc.add_BillingServiceServicer_to_server(servicer, server.server)

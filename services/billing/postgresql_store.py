@@ -103,6 +103,7 @@ _MIGRATIONS: Final = (
     ALTER TABLE cursor ADD COLUMN backfilled_seq bigint NOT NULL DEFAULT 0;
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 _CONNECTIONS_MAX: Final = 8
 _CURSORS: Final = (
     "SELECT part_id, era, exported_seq, next_record_number, pending_from_seq, pending_to_seq, pending_first_record_number,"

@@ -104,6 +104,7 @@ _MIGRATIONS: Final = (
     ALTER TABLE cursor ADD COLUMN backfilled_seq INTEGER NOT NULL DEFAULT 0
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 # IS and not =: the pending columns are NULL when nothing is pending.
 _MOVE: Final = (

@@ -1,10 +1,8 @@
 """`tokenline account|key|offering|model|audit|reconcile`: the operator's administration."""
 
-import logging
 import re
 import sys
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,9 +12,7 @@ import click
 
 from services.api_keys import SCOPES
 from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
-from services.cli.client import find_folder, find_system, given
-from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
-from services.cli.failures import CommandError, expected_errors
+from services.cli.client import find_system, given
 from services.cli.printing import common_options, fields_of, outline, print_amounts, print_answer, table, text_of
 from services.cli.sales import (
     limit_command,
@@ -27,6 +23,7 @@ from services.cli.sales import (
     write_off_command,
 )
 from services.cli.statements import statement_command
+from services.cli.stores_down import StoresDown, ask_system_down
 
 _Check = Literal["audit", "reconcile"]
 
@@ -295,63 +292,30 @@ def check_tables(what: str, list_field: str, report: dict[str, Any]) -> list[Any
 
 def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
     """The report on the data folder of a system that is down; None when there is no such folder, or a process uses it."""
-    folder = find_folder(data_dir)
-    if folder is None or not folder.accounting_database.exists():
-        return None
-    try:
-        with open_data_folder(folder.path, create=False), expected_errors():
-            import uvloop
 
-            return uvloop.run(_ask_stores(what, folder, write_missing=write_missing))
-    except DataFolderInUseError:
-        return None
+    async def audit(stores: StoresDown) -> dict[str, Any]:
+        from services.edge.api.account_json import audit_json
+        from services.runtime.clients import answer
+        from tokenline.accounting.v1 import accounting_pb2
 
+        return audit_json(await answer(stores.accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S)))
 
-async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) -> dict[str, Any]:
-    from services.cli.embedded import run_charging, run_export, socket_folder, until_serving
-    from services.edge.api.account_json import audit_json
-    from services.runtime.clients import answer, connect
-    from services.runtime.lifecycle import Lifecycle, StoppedError
-    from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
-    from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
+    async def reconcile(stores: StoresDown) -> dict[str, Any]:
+        from services.runtime.clients import answer
+        from tokenline.billing.v1 import billing_pb2
 
-    # Hide the messages of services that wait for one another, because they are of no interest here.
-    logging.basicConfig(level=logging.ERROR)
-    lifecycle = Lifecycle()
-    lifecycle.stop_on_signals()
-    try:
-        async with AsyncExitStack() as stack:
-            sockets = stack.enter_context(socket_folder())
-            _, accounting_address = await stack.enter_async_context(run_charging(folder, sockets, lifecycle))
-            with lifecycle.unless_stopped():
-                await until_serving(accounting_address)
-            if what == "audit":
-                channel = await stack.enter_async_context(connect(accounting_address))
-                accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
-                auditing = answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-                with lifecycle.unless_stopped():
-                    audited = await auditing
-                return audit_json(audited)
-            billing_address = await stack.enter_async_context(run_export(folder, sockets, accounting_address, lifecycle))
-            with lifecycle.unless_stopped():
-                await until_serving(billing_address)
-            channel = await stack.enter_async_context(connect(billing_address))
-            billing = billing_pb2_grpc.BillingServiceStub(channel)
-            comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
-            reconciling = answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
-            with lifecycle.unless_stopped():
-                reconciled = await reconciling
-            return {
-                "entries": reconciled.entries,
-                "cdrs": reconciled.cdrs,
-                "charges": reconciled.charges,
-                "files": reconciled.files,
-                "differences": list(reconciled.differences),
-            }
-    except StoppedError:
-        if lifecycle.failure is not None:
-            raise CommandError(f"{folder.path} cannot be checked: {lifecycle.failure}") from lifecycle.failure
-        raise click.Abort from None
+        billing = await stores.billing()
+        comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
+        reconciled = await answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
+        return {
+            "entries": reconciled.entries,
+            "cdrs": reconciled.cdrs,
+            "charges": reconciled.charges,
+            "files": reconciled.files,
+            "differences": list(reconciled.differences),
+        }
+
+    return ask_system_down(data_dir, audit if what == "audit" else reconcile)
 
 
 def bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:

@@ -13,7 +13,7 @@ class CommandError(click.ClickException):
 
 
 class CommandFailed(click.ClickException):
-    """The command was carried out and what it found is not right. Exit status 1."""
+    """The answer is no: the system refused, or what a check found is not right. Exit status 1."""
 
     exit_code = 1
 

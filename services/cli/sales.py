@@ -8,12 +8,18 @@ import click
 
 from services.cli.amounts import AmountType, format_amount, format_in_unit
 from services.cli.client import find_system, given
+from services.cli.explain import refusal_tables
 from services.cli.limits import read_limits
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 from services.cli.statements import order_receipt
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
 _REPEATABLE: Final = "Makes a repeat harmless."
+_IDENTITY: Final = click.option(
+    "--identity",
+    metavar="KIND:NUMBER",
+    help="Whose it is, where the offering is sold once to a person or company: phone:+86..., company:NUMBER or person:NUMBER.",
+)
 
 
 def _path(account_id: str, *parts: str) -> str:
@@ -41,14 +47,12 @@ order_group.add_command(order_receipt)
 @click.argument("offering_id", metavar="OFFERING")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The account that buys.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
+@_IDENTITY
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
-def place_order(
-    *, offering_id: str, account_id: str, payment_method: str | None, idempotency_key: str, data_dir: Path | None, output: str
-) -> None:
+def place_order(*, account_id: str, data_dir: Path | None, output: str, **wanted: str | None) -> None:
     """Order a pack or a subscription. What is paid outside waits for `order pay`."""
-    wanted = given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
-    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), wanted)
+    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), given(**wanted))
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
@@ -116,6 +120,7 @@ def subscription_group() -> None:
 @click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="The offering to change to.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
 @click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
+@_IDENTITY
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
 def change_subscription(subscription_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
@@ -247,10 +252,4 @@ def write_off_command(account_id: str, data_dir: Path | None, output: str, **wan
 def refusal_command(charging_id: str, data_dir: Path | None, output: str) -> None:
     """Say why a call was refused, by its x-request-id: the limit, the amount short, and what would help."""
     refusal = find_system(data_dir).ask("GET", f"/refusals/{quote(charging_id, safe='')}")
-
-    def tables() -> list[Any]:
-        amounts = ("needed", "free", "held", "short")
-        rows = [[field, format_in_unit(value, refusal) if field in amounts else value] for field, value in refusal.items()]
-        return [table("Refusal", ("", "value"), [[field, "" if value is None else str(value)] for field, value in rows])]
-
-    print_amounts(refusal, output, tables)
+    print_answer(refusal, output, lambda: refusal_tables(refusal))

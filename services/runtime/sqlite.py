@@ -4,6 +4,7 @@ WAL with synchronous=FULL: a committed transaction survives the loss of the proc
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -190,6 +191,18 @@ def _open(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def schema_version(path: Path) -> int:
+    """The file's schema version; it is only read. Errors: `SchemaError` for no database; `ServiceError` STORE_UNAVAILABLE."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as connection:
+            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            return version
+    except sqlite3.OperationalError as error:
+        raise _unavailable(path, error) from error
+    except sqlite3.DatabaseError as error:
+        raise SchemaError(f"{path} is not a database of ours: {error}") from error
 
 
 def _unavailable(path: Path, error: sqlite3.Error) -> ServiceError:

@@ -183,9 +183,9 @@ def test_an_account_shows_its_losses_and_holds_in_whole_units() -> None:
         (["key", "list", "--account", "../admin"], "admin"),
     ],
 )
-def test_what_the_system_refuses_ends_with_2_and_its_own_sentence(system: Up, arguments: list[str], complaint: str) -> None:
+def test_what_the_system_refuses_ends_with_1_and_its_own_sentence(system: Up, arguments: list[str], complaint: str) -> None:
     refused = run(*arguments, "--data-dir", str(system.data_dir))
-    assert refused.exit_code == 2
+    assert refused.exit_code == 1
     assert complaint in refused.stderr
     assert refused.stdout == ""
 

@@ -196,7 +196,7 @@ _AFFINITY: Final = (
     _one(
         "routes of one priority are tried as they are written",
         _ROUTER,
-        "[ways[index] for index in even_order(known.seeds, tie)]",
+        "even_order(known.seeded, tie)",
         "ways.copy()",
         _TIED,
     ),
@@ -209,8 +209,8 @@ _AFFINITY: Final = (
     _one(
         "a route that is left out is tried as if it were not",
         _ROUTER,
-        "if known.seeds and known.are_closed():",
-        "if known.seeds:",
+        "if known.seeded and known.are_closed():",
+        "if known.seeded:",
         _HEALTH,
     ),
     _one("accounts share their ties", _TIES, "crc32(account_id.encode())", "0", _TIED),
@@ -263,8 +263,8 @@ _AFFINITY: Final = (
     _one(
         "the end of a long text is no part of the mark",
         "services/edge/dialects/conversation.py",
-        "text[:_END_CHARACTERS] + text[-_END_CHARACTERS:]",
-        "text[:_END_CHARACTERS]",
+        "{text[:_END_CHARACTERS]}{text[-_END_CHARACTERS:]}",
+        "{text[:_END_CHARACTERS]}",
         _TALKS,
     ),
     _one(

@@ -17,14 +17,14 @@ from tests.cli.processes import Up, up
 
 MODEL: Final = "qwen-flash"
 # What Prometheus itself says of each process that it reads, and what it adds to each series.
-OF_PROMETHEUS: Final = {"up": {"job", "app_kubernetes_io_component"}}
-ADDED: Final = {"namespace"}
+OF_PROMETHEUS: Final = {"up": set[str](), "ALERTS": {"alertname", "alertstate", "severity"}}
+ADDED: Final = {"namespace", "job", "instance", "app_kubernetes_io_component"}
 _SUFFIXES: Final = ("", "_total", "_bucket", "_count", "_sum")
 
 
 def _called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
-    """The status that a call gets."""
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "simulate": simulate}
+    """The status that a streamed call gets."""
+    body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}], "simulate": simulate}
     headers = {"authorization": f"Bearer {api_key or demo.api_key}", "content-type": "application/json"}
     try:
         with urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=30) as answered:

@@ -27,8 +27,5 @@ def mark_of(beginning: Sequence[str]) -> bytes:
     """The mark of a stable beginning, given as its texts; two that differ may have the same mark."""
     if len(beginning) > 2 * _END_TEXTS:
         beginning = (*beginning[:_END_TEXTS], *beginning[-_END_TEXTS:])
-    pieces = []
-    for text in beginning:
-        ends = text if len(text) <= 2 * _END_CHARACTERS else text[:_END_CHARACTERS] + text[-_END_CHARACTERS:]
-        pieces.append(f"{len(text)} {ends}")
+    pieces = [f"{len(text)} {text[:_END_CHARACTERS]}{text[-_END_CHARACTERS:]}" for text in beginning]
     return b"%08x" % crc32("".join(pieces).encode("utf-8", "surrogatepass"))

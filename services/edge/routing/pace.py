@@ -24,12 +24,14 @@ class Booked(NamedTuple):
 class Pace:
     """The pace of one vendor's model. Times never go back."""
 
-    __slots__ = ("_calls", "_calls_in_all", "_slot", "_tokens", "_tokens_in_all", "calls_max", "tokens_max")
+    __slots__ = ("_calls", "_calls_in_all", "_slot", "_tokens", "_tokens_in_all", "calls_max", "is_bounded", "tokens_max")
 
     def __init__(self) -> None:
         # Allowed in any minute; None: any number.
         self.calls_max: int | None = None
         self.tokens_max: int | None = None
+        # Whether anything is.
+        self.is_bounded = False
         # By slot, since the first that a minute touches now; the sums of all.
         self._calls: dict[int, int] = {}
         self._tokens: dict[int, int] = {}
@@ -37,15 +39,16 @@ class Pace:
         self._tokens_in_all = 0
         self._slot = 0
 
-    @property
-    def is_bounded(self) -> bool:
-        """Whether anything is bounded."""
-        return self.calls_max is not None or self.tokens_max is not None
+    def unbind(self) -> None:
+        """Forgets what it is bounded by; what was booked stays."""
+        self.calls_max = self.tokens_max = None
+        self.is_bounded = False
 
     def bound(self, calls: int | None, tokens: int | None) -> None:
         """Bounds it by what one more route says, too: the least counts. None: it says nothing."""
         self.calls_max = min((each for each in (self.calls_max, calls) if each is not None), default=None)
         self.tokens_max = min((each for each in (self.tokens_max, tokens) if each is not None), default=None)
+        self.is_bounded = self.calls_max is not None or self.tokens_max is not None
 
     def book(self, now_s: float, tokens: int, wait_max_s: float) -> Booked | None:
         """Counts a call, now or a little later; None where none may be made so soon.

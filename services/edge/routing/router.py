@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
-
 from services.edge.catalog import Route
 from services.edge.routing.affinity import Seed, draw, even_order, seed_of, tie_of
 from services.edge.routing.breaker import LOST_IN_A_ROW, Breaker
@@ -20,6 +17,7 @@ from services.edge.routing.places import PLACE_S, Places
 from services.edge.vendors.errors import fault_of
 from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
+from services.runtime.instruments import Gauge, Values, export
 
 logger = logging.getLogger(__name__)
 
@@ -415,8 +413,8 @@ class Router:
             ordered = ways.copy()
         else:
             tie = tie_of(account_id, conversation())
-            if known.seeds and known.are_closed():
-                ordered = [ways[index] for index in even_order(known.seeds, tie)]
+            if known.seeded and known.are_closed():
+                ordered = even_order(known.seeded, tie)
             else:
                 ordered = known.ordered(account_id, tie, mix, self._clock_s())
         return Plan(ordered, account_id, mix.input_tokens + mix.output_tokens, self._clock_s, self._budget)
@@ -430,7 +428,7 @@ class Router:
         models = {(vendor_id, model) for vendor_id, model, _ in kept}
         self._places = {key: places for key, places in self._places.items() if key in models}
         for places in self._places.values():
-            places.pace.calls_max = places.pace.tokens_max = None
+            places.pace.unbind()
         for route in routes:
             self._bounded_places(route)
         self._ways.clear()
@@ -442,21 +440,15 @@ class Router:
         return [Probe(health.endpoint, health.breaker, era, self._clock_s) for health, era in asked if era is not None]
 
     def export(self) -> None:
-        """Shows the routes' states to OpenTelemetry from now on."""
-        metrics.get_meter("tokenline.edge").create_observable_gauge(
-            "edge.route.state",
-            callbacks=[self.states],
-            description="Routes: 0 called, 1 tried by one call, 2 left out, 3 left out for one account",
-        )
+        """Shows the routes' states from now on."""
+        description = "Routes: 0 called, 1 tried by one call, 2 left out, 3 left out for one account"
+        export(Gauge("edge.route.state", description, self.states, ("vendor", "model", "dialect")))
 
-    def states(self, options: CallbackOptions) -> Iterable[Observation]:
-        """The state of each route that was called."""
+    def states(self) -> dict[Values, float]:
+        """The state of each route that was called, by vendor, the model there and dialect."""
         now_s = self._clock_s()
-        # Copied in one step, because OpenTelemetry reads from another thread.
-        return [
-            Observation(health.breaker.state(now_s).value, {"vendor": vendor_id, "model": model, "dialect": dialect})
-            for (vendor_id, model, dialect), health in list(self._known.items())
-        ]
+        # Copied in one step, because another thread reads.
+        return {route: health.breaker.state(now_s).value for route, health in list(self._known.items())}
 
     def _bounded_places(self, route: Route) -> Places:
         """The places of a route's vendor and model, at this edge's share of the pace that all routes to it allow."""
@@ -474,7 +466,7 @@ class Router:
             ways.append(Way(route, health, self._bounded_places(route)))
         is_cheapest = any(route.prices for route in routes)
         is_even = not is_cheapest and len({(route.weight, route.priority) for route in routes}) == 1
-        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [way.seed for way in ways] if is_even else [])
+        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [(*way.seed, way) for way in ways] if is_even else [])
         return known
 
 
@@ -486,7 +478,7 @@ class _Ways(NamedTuple):
     # Whether the cheapest goes first.
     is_cheapest: bool
     # In their order, where nothing but a conversation's ties tells them apart as long as all are healthy; else none.
-    seeds: list[Seed]
+    seeded: list[tuple[int, int, Way]]
 
     def are_closed(self) -> bool:
         """Whether all breakers are closed."""

@@ -10,11 +10,15 @@ from services.accounting.core.account.state import ENDED_MEMORY_US, PAYMENT_REFE
 from services.accounting.core.commands import (
     Answer,
     ApplyDue,
+    AskOffering,
     BucketAdded,
+    ChangeSubscription,
     ConfirmPayment,
     Done,
     Failed,
+    OfferingHad,
     Ordered,
+    PlaceOrder,
     ReduceBucket,
     RefundPurchase,
     RefundSession,
@@ -853,6 +857,33 @@ def test_what_is_sold_once_is_not_had_again_by_a_change(taker: Shopper) -> None:
     renewed = taker.catalog.for_members(extended=True, runs=True, sales=False).offerings["monthly"].terms
     assert renewed is not None
     assert not renewed.once
+
+
+# Once an identity
+
+
+def test_what_is_sold_once_to_an_identity_is_bought_while_the_account_is_entitled_and_asked_for_by_others() -> None:
+    taker = Shopper(TRIAL._replace(per_identity=True), MONTHLY_ONCE._replace(per_identity=True), SMALL)
+    taker.money(100, valid_for_us=400 * DAY)
+    assert not_sold(taker, "trial", Payment.PREPAID) == (
+        "offering trial is sold once to an identity; order it with the subscriber's identity"
+    )
+    order = PlaceOrder(ACCOUNT_ID, "trial", Payment.PREPAID, "order", taker.now_us + 1)
+    late = msgspec.structs.replace(order, entitled_until_us=taker.now_us)
+    assert fault_of(taker.unchanged_by(late)) == "UNAVAILABLE"
+    assert taker.unchanged_by(AskOffering(ACCOUNT_ID, "trial")) == OfferingHad("")
+    bought = taker.ask(order)
+    # A repeat is entitled anew, or too late, and is the same order.
+    assert taker.unchanged_by(msgspec.structs.replace(order, entitled_until_us=taker.now_us + DAY)) == bought
+    assert taker.unchanged_by(late) == bought
+    assert taker.unchanged_by(AskOffering(ACCOUNT_ID, "trial")) == OfferingHad(
+        "offering trial is sold once to an account, and this one has had it"
+    )
+    assert fault_of(taker.unchanged_by(AskOffering(ACCOUNT_ID, "default"))) == "OFFERING_UNKNOWN"
+    small = taker.order("small", Payment.PREPAID)
+    assert "with the subscriber's identity" in refusal(taker, small, "monthly")
+    change = ChangeSubscription(ACCOUNT_ID, small.subscription_id, "monthly", Payment.PREPAID, True, "change", taker.now_us + 1)
+    assert isinstance(taker.ask(change), Ordered)
 
 
 # Calls whose debt was written off

@@ -21,6 +21,11 @@ ValidDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 Scope = Literal["keys:mint"]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
+
+class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request without fields."""
+
+
 # A right value of each field, for the error that names the field.
 _RIGHT: Final = {
     "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
@@ -37,6 +42,7 @@ _RIGHT: Final = {
     "priority": "an integer, 0 to 1000; lower burns first",
     "payment_method": '"prepaid", "phone_bill" or "external"; left out where nothing is to be paid',
     "payment_reference": "a string of 1 to 200 characters, none a control character, the payer's own",
+    "identity": "the subscriber's: phone:+8613800138000, company:NUMBER or person:NUMBER, without control characters",
     "reason": "a string of 1 to 500 characters",
     "at_once": "true or false",
     "write_missing": "true or false",

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import audit_json
-from services.edge.api.admin.body import TIMEOUT_S, parse
+from services.edge.api.admin.body import TIMEOUT_S, Empty, parse
 from services.edge.http.problems import malformed
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
@@ -22,10 +22,6 @@ _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _ADDRESS_LENGTH_MAX: Final = 500
 # A cell has at most this many partitions.
 _PART_ID_MAX: Final = 4_095
-
-
-class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request without fields."""
 
 
 class _Reconciliation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +39,7 @@ def cell_routes(
 
     @post("/audit", status_code=200)
     async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        parse(await request.body(), _Empty)
+        parse(await request.body(), Empty)
         return audit_json(await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S)))
 
     @post("/reconcile", status_code=200)

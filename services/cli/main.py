@@ -33,6 +33,8 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
     "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),
     "recover": ("services.cli.cell", "recover_command", "Begin a new era, after a restore."),
+    "backup": ("services.cli.backup", "backup_command", "Copy a data folder while its system runs."),
+    "restore": ("services.cli.backup", "restore_command", "Make a data folder of a backup, and check it."),
     "certs": ("services.cli.certs", "certs_command", "Make certificates of the services, for tests and development."),
     "capacity": ("services.cli.capacity", "capacity_command", "Say how large a cell must be."),
     "bench": ("services.cli.bench", "bench_group", "Measure throughput and latency."),

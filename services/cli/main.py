@@ -19,6 +19,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "price": ("services.cli.price", "price_command", "Say what a call would cost on each model."),
     "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
     "vendor": ("services.cli.statements", "vendor_group", "Say what a vendor is owed."),
+    "carrier": ("services.cli.carrier", "carrier_group", "Show what the phone bill is asked to say, and tell lines."),
     "doctor": ("services.cli.doctor.command", "doctor_command", "Say what is wrong, and what to do about it."),
     "top": ("services.cli.top", "top_command", "Show what the system does at this moment."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),

@@ -17,23 +17,28 @@ _HEAD: Final = """\
 Generated from `services/cli` (`make generate`). `tokenline COMMAND --help` says all of one.
 
 ## The system that is meant
-Commands that ask a running system find it by `--data-dir DIR`, the folder of a `tokenline up`; else by `TOKENLINE_URL`, its address for operators, and
-`TOKENLINE_TOKEN` or a file that `TOKENLINE_TOKEN_FILE` names; else in `~/.tokenline`. `audit`, `reconcile`, `explain` and `journal` also read the data
-folder of a system that is down. Folders may have spaces in their names: `--data-dir "$HOME/my data"`.
+Commands that ask a running system find it by `--data-dir DIR`, the folder of a `tokenline up`; else by `TOKENLINE_URL`, its
+address for operators, and `TOKENLINE_TOKEN` or a file that `TOKENLINE_TOKEN_FILE` names; else in `~/.tokenline`. `audit`,
+`reconcile`, `explain` and `journal` also read the data folder of a system that is down. Folders may have spaces in their names:
+`--data-dir "$HOME/my data"`.
 
 ## What is printed
-Tables for people, with amounts in whole units (`9.9 CNY`, `5,000,000 TOKEN`) and times to the second in UTC; where a table does not fit the terminal,
-a block of lines for each row, so that IDs stay whole and can be copied. `--output json` prints what the system answers: amounts as integers of
-micro-units, which `amounts_in` says, and times with all their digits. Errors follow: JSON on standard error,
-`{"error": {"message", "code", "exit_status"}}`, where `code` is the system's own word, such as `account_not_found`, or null.
+Tables for people, with amounts in whole units (`9.9 CNY`, `5,000,000 TOKEN`) and times to the second in UTC; where a table does
+not fit the terminal, a block of lines for each row, so that IDs stay whole and can be copied. `--output json` prints what the
+system answers: amounts as integers of micro-units, which `amounts_in` says, and times with all their digits. Errors follow: JSON
+on standard error, `{"error": {"message", "code", "exit_status"}}`, where `code` is the system's own word, such as
+`account_not_found`, or null.
 
 ## Exit status
 | status | meaning |
 |---|---|
 | 0 | it is done; of a check: nothing is wrong |
-| 1 | the answer is no: the system refused; `audit`, `reconcile`, `doctor`, `catalog validate` or `replay` found what is not right; `up` or `serve` ran, and a service failed later; a question was answered with no |
-| 2 | it could not be tried: wrong usage, a config or folder that cannot be used, a system that is out of reach, not ready or at fault |
-| 128 and more | ended by the signal of that number above 128, such as 143 for SIGTERM before it had begun; a system that runs and is told to stop ends with 0 |
+| 1 | the answer is no: the system refused; `audit`, `reconcile`, `doctor`, `catalog validate` or `replay` found what is not \
+right; `up` or `serve` ran, and a service failed later; a question was answered with no |
+| 2 | it could not be tried: wrong usage, a config or folder that cannot be used, a system that is out of reach, not ready or at \
+fault |
+| 128 and more | ended by the signal of that number above 128, such as 143 for SIGTERM before it had begun; a system that runs and \
+is told to stop ends with 0 |
 
 ## Completion
 Completes commands, options and their choices, for the session; in the shell's start-up file, for good:

@@ -85,7 +85,7 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
 
 
 def _terms_json(offering: registry_pb2.Offering) -> dict[str, Any]:
-    """What is paid for an offering, for how long, and what it allows; nothing is paid for one without a price."""
+    """An offering's price, cycle and allowances; nothing is paid for one without a price."""
     period = registry_pb2.Period.Name(offering.cycle.period).removeprefix("PERIOD_").lower()
     count = offering.cycle.count or 1
     return {

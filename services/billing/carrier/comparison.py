@@ -121,7 +121,7 @@ def _on_line(item: BilledItem) -> int:
 
 
 def _of_price(item: BilledItem, demands: _Demands, by_order: _Demands) -> str:
-    """What is wrong with the demand of a price, or of a part of one that went back; empty: nothing."""
+    """Says what is wrong with the demand of a price, or of a part of one that went back; empty: nothing."""
     if item.kind in _PRICES and item.paid_by == PaidBy.PHONE_BILL:
         paid = by_order.get(item.order_id)
         if paid is None or paid.payment_id != item.remark:

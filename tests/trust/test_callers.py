@@ -43,7 +43,7 @@ def test_each_role_may_call_what_it_asks_for_and_no_more() -> None:
 
 def test_only_the_edge_says_in_whose_name_and_accounting_passes_it_on() -> None:
     naming = {name for name, method in METHODS.items() if "actor" in method.input_type.fields_by_name}
-    assert len(naming) == 14
+    assert len(naming) == 16
     assert {CALLERS[name] for name in naming} == {frozenset({"edge", "accounting"})}
 
 

@@ -13,6 +13,7 @@ from services.edge.tariffs import FOR_GOOD_US, PriceTier, TariffInForce
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
 from services.runtime.clock import Clock
+from services.runtime.followed import Followed
 from services.token_classes import IN_TOKENS, Measure, Measures
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
@@ -248,6 +249,7 @@ class CatalogHolder:
         self._environment = environment
         self._simulator_base_url = simulator_base_url
         self._clock = clock
+        self.followed = Followed()
 
     @property
     def current(self) -> Snapshot | None:
@@ -274,9 +276,11 @@ class CatalogHolder:
             try:
                 async for response in self._registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
                     self._take(response.catalog)
+                    self.followed.told(response.catalog.revision)
                     logger.info("catalog revision %d is in force, digest %.12s", response.catalog.revision, response.catalog.digest)
             except grpc.aio.AioRpcError as error:
                 logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
+            self.followed.broke()
             await asyncio.sleep(_RETRY_S)
 
 

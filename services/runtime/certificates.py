@@ -18,6 +18,7 @@ import grpc
 import msgspec
 
 from services.runtime.config import ConfigError
+from services.runtime.instruments import Gauge, export
 from services.runtime.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
@@ -134,6 +135,11 @@ class Certificates:
             replaced, self.replaced = self.replaced, asyncio.Event()
             replaced.set()
 
+    @property
+    def ends_s(self) -> float:
+        """The end of the certificate in use, in seconds since 1970."""
+        return self._ends.timestamp()
+
     def _warn(self) -> None:
         """Warns once a day of an end that is near."""
         now_s = time.monotonic()
@@ -189,6 +195,8 @@ async def certificates_of(service: str, config: GrpcClientConfig, lifecycle: Lif
         yield None
         return
     certificates = Certificates(service, config)
+    description = "End of the certificate in use, in seconds since 1970"
+    export(Gauge("certificate.end_timestamp_seconds", description, lambda: {(service,): certificates.ends_s}, ("service",)))
     async with lifecycle.background("certificates", certificates.follow()):
         yield certificates
 

@@ -31,7 +31,7 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _CLIENT,
         "        if (total.micro, total.currency) != (Decimal(demand.amount), demand.currency):\n",
         "        if total.currency != demand.currency:\n",
-        _OF_STEPS,
+        _OF_CLIENT,
     ),
     one(
         "an answer about another demand is believed",
@@ -40,7 +40,7 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         '            return f"it is about {self.asked_as[:100]}"\n'
         "        if (total.micro",
         "        if (total.micro",
-        _OF_STEPS,
+        _OF_CLIENT,
     ),
     one(
         "one of two payments of a demand is taken",

@@ -52,7 +52,8 @@ def _row(offering: Offering, catalog: Catalog) -> str:
     if not offering.refundable:
         price += ", no refund"
     if offering.once is not None:
-        price += f", once {f'a {offering.once.period} ' if offering.once.period else ''}for each {offering.once.per}"
+        who = {"account": "account", "identity": "person or company"}[offering.once.per]
+        price += f", once {f'a {offering.once.period} ' if offering.once.period else ''}for each {who}"
     tariff = offering.tariff_id + (f", then {offering.overage_tariff_id}" if offering.overage_tariff_id else "")
     cells = (
         f"`{offering.offering_id}`",

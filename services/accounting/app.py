@@ -2,18 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import grpc
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.accounting.cell.coordinator import Coordinator
 from services.accounting.cell.directory import Directory
+from services.accounting.cell.figures import export_figures
 from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.config import AccountingConfig
 from services.accounting.core import features
@@ -25,7 +23,7 @@ from services.accounting.rpc.catalog import charging_catalog
 from services.accounting.rpc.delivery import Delivery
 from services.accounting.rpc.servicer import AccountingServicer
 from services.accounting.writer.holdings import Lost
-from services.accounting.writer.metrics import Metrics
+from services.accounting.writer.metrics import Commits
 from services.accounting.writer.owner import Owner, OwnerSettings
 from services.accounting.writer.transfers import Deliver
 from services.callers import CALLERS
@@ -34,8 +32,10 @@ from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError
+from services.runtime.disks import watch_disk
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError
+from services.runtime.followed import Followed
 from services.runtime.identifiers import random_name
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import exclusive
@@ -81,7 +81,8 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         async def deliver(command: ReceiveTransfer) -> Failed | None:
             return await delivery.deliver(command)
 
-        groups = ServerGroups(await _groups(config, clock, incarnation, stack, lost if config.etcd else None, deliver))
+        commits = Commits()
+        groups = ServerGroups(await _groups(config, clock, incarnation, stack, (lost if config.etcd else None, deliver, commits)))
         await groups.start()
         directory = Directory(certificates)
         stack.push_async_callback(directory.close)
@@ -93,7 +94,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         if coordinator is None:
             await groups.take_all()
             directory.update(dict.fromkeys(range(config.partitions), ""), features.OWN)
-        _export_metrics([owner.metrics for owner in groups.owners])
+        export_figures(groups.owners, commits)
         await stack.enter_async_context(lifecycle.background("accounting-owner", groups.run()))
         channel = await stack.enter_async_context(connect(config.registry_address, "registry", certificates))
         accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
@@ -113,10 +114,15 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
 
 
 async def _groups(
-    config: AccountingConfig, clock: SystemClock, incarnation: str, stack: AsyncExitStack, lost: Lost | None, deliver: Deliver
+    config: AccountingConfig,
+    clock: SystemClock,
+    incarnation: str,
+    stack: AsyncExitStack,
+    shared: tuple[Lost | None, Deliver, Commits],
 ) -> list[ServerGroup]:
-    """The stores, opened until the stack ends, and an owner of each."""
+    """The stores, opened until the stack ends, and an owner of each, to which `shared` is given."""
     groups = []
+    lost, deliver, commits = shared
     servers = len(config.servers) or 1
     for number in range(servers):
         store: Store
@@ -126,6 +132,7 @@ async def _groups(
             # Refuse a second owner here: the store fences it off, but only after it took everything over.
             stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
             store = await SqliteStore.open(Path(config.database))
+            watch_disk("accounting", Path(config.database))
         stack.push_async_callback(store.close)
         owner = Owner(
             store,
@@ -141,6 +148,7 @@ async def _groups(
             ),
             lost=lost,
             deliver=deliver,
+            commits=commits,
         )
         groups.append(ServerGroup(owner, store))
     return groups
@@ -188,39 +196,15 @@ async def _stop(groups: ServerGroups, servicer: AccountingServicer) -> None:
 async def _follow_catalog(channel: grpc.aio.Channel, groups: ServerGroups, validity_us: int, supplied: asyncio.Event) -> None:
     """Keeps the catalog up to date; while the registry is away, the last one stays in force."""
     stub = registry_pb2_grpc.RegistryServiceStub(channel)
+    followed = Followed()
+    followed.export("charging.catalog", "the catalog at accounting")
     while True:
         try:
             async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
+                followed.told(response.catalog.revision)
                 groups.set_catalog(charging_catalog(response.catalog, validity_us))
                 supplied.set()
         except grpc.aio.AioRpcError as error:
             logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
+        followed.broke()
         await asyncio.sleep(_RETRY_S)
-
-
-def _export_metrics(counts: Sequence[Metrics]) -> None:
-    meter = metrics.get_meter("tokenline.accounting")
-    for name, description in (
-        ("commands", "Commands decided"),
-        ("refusals", "Commands refused: quota, model not sold, no rate"),
-        ("shed", "Creates and Updates refused, because too many answers waited for their commit"),
-        ("commits", "Transactions committed"),
-        ("entries", "Journal entries written"),
-        ("recoveries", "Times that the partitions were recovered after a failed commit"),
-        ("losses", "Settled records of which a part was above what the account may owe"),
-        ("paid_worth", "Worth of vendors' work that was used, in micro-yuan"),
-        ("unpaid_worth", "Worth of vendors' work that nobody paid for, in micro-yuan"),
-    ):
-        meter.create_observable_counter(f"charging.{name}", callbacks=[partial(_observe, counts, name)], description=description)
-    meter.create_observable_counter(
-        "charging.absorbed", callbacks=[partial(_observe_absorbed, counts)], description="Rated and paid by nobody, in micro-units"
-    )
-
-
-def _observe_absorbed(counts: Sequence[Metrics], options: CallbackOptions) -> list[Observation]:
-    units = sorted({unit for each in counts for unit in each.absorbed})
-    return [Observation(sum(each.absorbed.get(unit, 0) for each in counts), {"unit": unit}) for unit in units]
-
-
-def _observe(counts: Sequence[Metrics], name: str, options: CallbackOptions) -> list[Observation]:
-    return [Observation(sum(getattr(each, name) for each in counts))]

@@ -14,6 +14,7 @@ from services.authentication.store import Store
 from services.callers import CALLERS
 from services.runtime.certificates import certificates_of
 from services.runtime.clock import SystemClock
+from services.runtime.disks import watch_disk
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tokenline.authentication.v1 import authentication_pb2_grpc
@@ -34,6 +35,7 @@ async def run_authentication(config: AuthenticationConfig, lifecycle: Lifecycle)
             store = await PostgresqlStore.open(config.postgresql)
         else:
             store = await SqliteStore.open(Path(config.database))
+            watch_disk("authentication", Path(config.database))
         stack.push_async_callback(store.close)
         servicer = AuthenticationServicer(store, SystemClock(), config.region, secret)
         server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)

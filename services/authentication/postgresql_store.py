@@ -1,17 +1,21 @@
 """The store in PostgreSQL, which several replicas may share."""
 
 import math
+from collections.abc import Collection
 from typing import Any, Final
 
 from services.authentication.store import (
     MINTED_LISTED,
     MINTED_MEMORY_US,
+    Entitlement,
+    Entitling,
     Invitation,
     Key,
     Member,
     NamedAccount,
     Revocations,
     Suspension,
+    entitling,
     invited,
     minted,
     no_key,
@@ -86,7 +90,19 @@ _MIGRATIONS: Final = (
         accepted_key text NOT NULL
     );
     """,
+    """
+    CREATE TABLE entitlement (
+        offering_id text NOT NULL,
+        identity_hash bytea NOT NULL,
+        account_id text NOT NULL,
+        until_us bigint NOT NULL,
+        orders bigint NOT NULL,
+        PRIMARY KEY (offering_id, identity_hash),
+        UNIQUE (offering_id, account_id)
+    );
+    """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 _CONNECTIONS_MAX: Final = 8
 _MEMBER: Final = "SELECT member_id, account_id, display_name, created_us, idempotency_key FROM member"
 _KEY: Final = (
@@ -263,6 +279,31 @@ class PostgresqlStore:
             return made
 
         return await self._pool.transaction(work)
+
+    async def entitle(self, wanted: Entitlement, now_us: int, over: Collection[tuple[str, int]]) -> Entitling:
+        async def work(connection: Any) -> Entitling:
+            await _expect_member(connection, wanted.account_id)
+            # One at a time: of two at once neither sees what the other one has not committed yet.
+            await connection.execute("LOCK TABLE entitlement IN EXCLUSIVE MODE")
+            met = "FROM entitlement WHERE offering_id = $1 AND (identity_hash = $2 OR account_id = $3)"
+            rows = await connection.fetch(f"SELECT offering_id, identity_hash, account_id, until_us, orders {met}", *wanted[:3])
+            outcome = entitling([Entitlement(*row) for row in rows], wanted, now_us, over)
+            if outcome.made is not None:
+                await connection.execute(f"DELETE {met}", *wanted[:3])
+                await connection.execute("INSERT INTO entitlement VALUES ($1, $2, $3, $4, $5)", *outcome.made)
+            return outcome
+
+        return await self._pool.transaction(work)
+
+    async def end_entitlement(self, account_id: str, offering_id: str, until_us: int, now_us: int) -> None:
+        if until_us <= now_us:
+            return
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE entitlement SET orders = orders - 1 WHERE offering_id = $1 AND account_id = $2 AND orders > 0",
+                offering_id,
+                account_id,
+            )
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         async with self._pool.connection() as connection:

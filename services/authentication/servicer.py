@@ -8,8 +8,9 @@ from typing import Any, Final
 import grpc
 
 from services.api_keys import SCOPES, new_key, parse_key
+from services.authentication.identities import hash_identity
 from services.authentication.keys import hash_key
-from services.authentication.store import Invitation, Key, Member, Revocations, Store, Suspension
+from services.authentication.store import Entitlement, Invitation, Key, Member, Revocations, Store, Suspension
 from services.runtime.clock import Clock, timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import derived_name, random_name
@@ -21,6 +22,8 @@ _NAME_LENGTH_MAX: Final = 200
 _PAGE_MAX: Final = 1_000
 # Told from API keys and from IDs at a glance.
 _CODE_PREFIX: Final = "inv-"
+# Longer than an order takes; the account that was entitled alone may then be replaced by another one.
+_ENTITLED_US: Final = 60 * 1_000_000
 _HEARTBEAT_S: Final = 0.2
 # 1.2 MB. Who begins to watch is told of all that were ever revoked.
 _NAMES_A_MESSAGE_MAX: Final = 50_000
@@ -109,6 +112,30 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         )
         code_hash = hash_key(_name("code", request.code), self._secret)
         return pb.AcceptInvitationResponse(member=_member_message(await self._store.accept_invitation(code_hash, member)))
+
+    async def EntitleAccount(self, request: pb.EntitleAccountRequest, context: "_Context[Any, Any]") -> pb.EntitleAccountResponse:
+        now_us = self._clock.now_us()
+        wanted = Entitlement(
+            offering_id=_name("offering_id", request.offering_id),
+            identity_hash=hash_identity(request.identity, self._secret),
+            account_id=_name("account_id", request.account_id),
+            until_us=now_us + _ENTITLED_US,
+        )
+        over = {(each.account_id, each.until_time.ToMicroseconds()) for each in request.over}
+        outcome = await self._store.entitle(wanted, now_us, over)
+        return pb.EntitleAccountResponse(
+            until_time=timestamp(outcome.made.until_us) if outcome.made else None,
+            in_the_way=[
+                pb.Entitlement(account_id=each.account_id, until_time=timestamp(each.until_us), under_way=each.is_under_way(now_us))
+                for each in outcome.in_the_way
+            ],
+        )
+
+    async def EndEntitlement(self, request: pb.EndEntitlementRequest, context: "_Context[Any, Any]") -> pb.EndEntitlementResponse:
+        account_id, offering_id = _name("account_id", request.account_id), _name("offering_id", request.offering_id)
+        until_us = request.until_time.ToMicroseconds()
+        await self._store.end_entitlement(account_id, offering_id, until_us, self._clock.now_us())
+        return pb.EndEntitlementResponse()
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: "_Context[Any, Any]") -> pb.CreateKeyResponse:
         issued = new_key(self._region)

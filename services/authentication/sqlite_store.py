@@ -1,18 +1,22 @@
 """The store in a SQLite file."""
 
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from services.authentication.store import (
     MINTED_LISTED,
     MINTED_MEMORY_US,
+    Entitlement,
+    Entitling,
     Invitation,
     Key,
     Member,
     NamedAccount,
     Revocations,
     Suspension,
+    entitling,
     invited,
     minted,
     no_key,
@@ -79,7 +83,19 @@ _MIGRATIONS: Final = (
         accepted_key TEXT NOT NULL
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE entitlement (
+        offering_id TEXT NOT NULL,
+        identity_hash BLOB NOT NULL,
+        account_id TEXT NOT NULL,
+        until_us INTEGER NOT NULL,
+        orders INTEGER NOT NULL,
+        PRIMARY KEY (offering_id, identity_hash),
+        UNIQUE (offering_id, account_id)
+    ) WITHOUT ROWID
+    """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 _INSERT_KEY: Final = "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # A key and those above it.
 _LINEAGE: Final = """
@@ -227,6 +243,29 @@ class SqliteStore:
             return made
 
         return await self._database.write(work)
+
+    async def entitle(self, wanted: Entitlement, now_us: int, over: Collection[tuple[str, int]]) -> Entitling:
+        def work(connection: sqlite3.Connection) -> Entitling:
+            _expect_member(connection, wanted.account_id)
+            rows = connection.execute(
+                "SELECT * FROM entitlement WHERE offering_id = ? AND (identity_hash = ? OR account_id = ?)", wanted[:3]
+            )
+            outcome = entitling([Entitlement(*row) for row in rows], wanted, now_us, over)
+            if outcome.made is not None:
+                # Takes the place of those that it meets in either of the table's keys.
+                connection.execute("INSERT OR REPLACE INTO entitlement VALUES (?, ?, ?, ?, ?)", outcome.made)
+            return outcome
+
+        return await self._database.write(work)
+
+    async def end_entitlement(self, account_id: str, offering_id: str, until_us: int, now_us: int) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE entitlement SET orders = orders - 1 WHERE offering_id = ? AND account_id = ? AND orders > 0 AND ? > ?",
+                (offering_id, account_id, until_us, now_us),
+            )
+
+        await self._database.write(work)
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         def work(connection: sqlite3.Connection) -> Key | None:

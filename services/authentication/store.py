@@ -1,6 +1,6 @@
 """Where members and keys are durable: the contract, and the version in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from services.api_keys import MINT
@@ -9,6 +9,8 @@ from tokenline.errors.v1 import errors_pb2
 
 # A minted key is remembered this long after its end, like its run at accounting.
 MINTED_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
+# Accounting's clock may be this late.
+ENTITLEMENT_MARGIN_US: Final = 60 * 1_000_000
 # Agents may mint more keys in that time than an answer can have.
 MINTED_LISTED: Final = 10_000
 
@@ -70,6 +72,30 @@ class Suspension(NamedTuple):
     suspended_us: int
     resumed_us: int = 0
     revision: int = 0
+
+
+class Entitlement(NamedTuple):
+    """The account that may buy, or bought, an offering for an identity: one for each identity, and one for each account.
+
+    Orders may be placed under it until `until_us`; `orders` of them are not answered yet.
+    """
+
+    offering_id: str
+    identity_hash: bytes
+    account_id: str
+    until_us: int
+    orders: int = 1
+
+    def is_under_way(self, now_us: int) -> bool:
+        """Whether an order under it may still come to something."""
+        return self.orders > 0 and now_us < self.until_us + ENTITLEMENT_MARGIN_US
+
+
+class Entitling(NamedTuple):
+    """The entitlement that was made; None: those in the way do not let it be."""
+
+    made: Entitlement | None
+    in_the_way: list[Entitlement]
 
 
 class Revocations(NamedTuple):
@@ -140,6 +166,17 @@ class Store(Protocol):
         """
         ...
 
+    async def entitle(self, wanted: Entitlement, now_us: int, over: Collection[tuple[str, int]]) -> Entitling:
+        """Entitles an account, in place of the entitlements in the way whose (account_id, until_us) are `over`; see `entitling`.
+
+        Of several at once one wins. Errors: ACCOUNT_UNKNOWN when the account has no member.
+        """
+        ...
+
+    async def end_entitlement(self, account_id: str, offering_id: str, until_us: int, now_us: int) -> None:
+        """One order fewer is under way; nothing where its time, `until_us`, is over: time ends such an order, not its answer."""
+        ...
+
     async def find_key(self, key_hash: bytes) -> Key | None:
         """The key of this hash, revoked or not; one below a revoked key has that one's revocation, if it has none of its own."""
         ...
@@ -200,6 +237,25 @@ def invited(invitation: Invitation | None, member: Member) -> Member:
     if not invitation.accepted_key and invitation.ends_us <= member.created_us:
         raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, "the time of the invitation is over; ask for another one")
     return member._replace(account_id=invitation.account_id)
+
+
+def entitling(found: Collection[Entitlement], wanted: Entitlement, now_us: int, over: Collection[tuple[str, int]]) -> Entitling:
+    """Decides on a wish; `found`: the offering's entitlements of its identity and of its account.
+
+    The account's own for this identity goes on. Any other is in the way, unless nothing is under way there and the caller knows
+    that it is over.
+    """
+    own = next((each for each in found if each[:3] == wanted[:3]), None)
+    in_the_way = [
+        each for each in found if each is not own and (each.is_under_way(now_us) or (each.account_id, each.until_us) not in over)
+    ]
+    if in_the_way:
+        return Entitling(None, in_the_way)
+    if own is None:
+        return Entitling(wanted, [])
+    orders = own.orders if own.is_under_way(now_us) else 0
+    # Each has another end, by which a caller that was told of the one before is told from others.
+    return Entitling(wanted._replace(until_us=max(wanted.until_us, own.until_us + 1), orders=orders + 1), [])
 
 
 def refuse_second_key(known: Key, wanted: Key) -> ServiceError:
@@ -270,6 +326,7 @@ class MemoryStore:
         self._suspensions: dict[str, Suspension] = {}
         self._external_ids: dict[str, str] = {}
         self._invitations: dict[bytes, Invitation] = {}
+        self._entitlements: list[Entitlement] = []
         self._revision = 0
 
     async def add_member(self, member: Member) -> Member:
@@ -358,6 +415,24 @@ class MemoryStore:
         assert invitation is not None
         self._invitations[code_hash] = invitation._replace(accepted_key=member.idempotency_key)
         return made
+
+    async def entitle(self, wanted: Entitlement, now_us: int, over: Collection[tuple[str, int]]) -> Entitling:
+        self._expect_member(wanted.account_id)
+        found = [
+            each
+            for each in self._entitlements
+            if each.offering_id == wanted.offering_id
+            and (each.identity_hash == wanted.identity_hash or each.account_id == wanted.account_id)
+        ]
+        outcome = entitling(found, wanted, now_us, over)
+        if outcome.made is not None:
+            self._entitlements = [*(each for each in self._entitlements if each not in found), outcome.made]
+        return outcome
+
+    async def end_entitlement(self, account_id: str, offering_id: str, until_us: int, now_us: int) -> None:
+        for index, each in enumerate(self._entitlements):
+            if (each.offering_id, each.account_id) == (offering_id, account_id) and until_us > now_us:
+                self._entitlements[index] = each._replace(orders=max(0, each.orders - 1))
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         key = next((key for key in self._keys.values() if key.key_hash == key_hash), None)

@@ -7,6 +7,7 @@ which is written again from the journal with the same bytes.
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
@@ -15,6 +16,7 @@ from services.billing.cdr import CdrError
 from services.billing.cdr_file import CdrFile, CdrFileBuilder, Rows, manifest_content, manifest_name
 from services.billing.items import BilledItem, ItemMaker
 from services.billing.journal import JournalError, JournalReader, Listing
+from services.billing.lag import Lag
 from services.billing.sink import Sink
 from services.billing.store import Cursor, CursorMovedError, PendingRange, Store, first_cursor
 from services.partitions import partition_of
@@ -58,6 +60,7 @@ class Exporter:
         self._file_entries_max = file_entries_max
         self._lock = asyncio.Lock()
         self._sink_prepared = False
+        self.lag = Lag()
         # Partitions that are not exported, and why, as last logged.
         self._trouble: dict[str, str] = {}
 
@@ -123,7 +126,12 @@ class Exporter:
         where it was at the next call. Errors: `EraMismatchError`; `ServiceError` when accounting or the store can't answer.
         """
         async with self._lock:
+            began_s = time.monotonic()
             cursors, listing = await self._survey()
+            behind = {
+                part_id: end - cursors[part_id].exported_seq if part_id in cursors else end for part_id, end in listing.ends.items()
+            }
+            self.lag.begin(began_s, behind)
             failures: dict[int, str] = {}
             for part_id, end in sorted(listing.ends.items()):
                 cursor = cursors.pop(part_id, None) or first_cursor(part_id, listing.era)
@@ -137,6 +145,7 @@ class Exporter:
                     failures[part_id] = f"the CDR folder can't be written: {error}"
             for part_id, cursor in cursors.items():
                 failures[part_id] = f"exported up to sequence number {cursor.exported_seq}, but accounting has no such partition"
+            self.lag.end(failures)
             return failures
 
     async def export_account(self, account_id: str) -> None:

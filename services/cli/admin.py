@@ -1,22 +1,19 @@
 """`tokenline account|key|offering|model|audit|reconcile`: the operator's administration."""
 
-import logging
 import re
 import sys
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import quote, urlencode
 
 import click
 
 from services.api_keys import SCOPES
 from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
-from services.cli.client import find_folder, find_system, given
-from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
-from services.cli.failures import CommandError, expected_errors
+from services.cli.client import find_system, given
+from services.cli.limits import limits_table
 from services.cli.printing import common_options, fields_of, outline, print_amounts, print_answer, table, text_of
 from services.cli.sales import (
     limit_command,
@@ -27,14 +24,17 @@ from services.cli.sales import (
     write_off_command,
 )
 from services.cli.statements import statement_command
+from services.cli.stores_down import StoresDown, ask_system_down
 
-_Check = Literal["audit", "reconcile"]
+Check = Literal["audit", "reconcile"]
+CHECKS: Final[tuple[Check, ...]] = get_args(Check)
 
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _OF_SUBSCRIPTIONS: Final = (
     "subscription_id", "offering_id", "state", "payment_method", "cycle_number", "cycle_end", "next_offering_id", "grace_end",
 )  # fmt: skip
+_OF_TRANSFERS: Final = ("transfer_id", "to_account_id", "state", "remark", "amount")
 _OF_ORDERS: Final = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
 
 
@@ -93,7 +93,7 @@ def name_account(account_id: str, external_id: str, data_dir: Path | None, outpu
 @click.argument("account_id", metavar="ID")
 @common_options
 def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
-    """Show an account's buckets, debt, open sessions, subscriptions, orders, and what the operator absorbed of its use."""
+    """Show an account: buckets, debt, open calls, subscriptions, orders, limits and their counts, gifts, what was absorbed."""
     account = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}")
     print_amounts(account, output, lambda: account_tables(account))
 
@@ -201,17 +201,23 @@ def list_offerings(data_dir: Path | None, output: str) -> None:
     offerings = find_system(data_dir).ask("GET", "/offerings")
 
     def row(offering: dict[str, Any]) -> list[Any]:
+        price = offering["price"]
+        cycle = f" a {cycle}" if (cycle := offering["cycle"]) else ""
         return [
-            offering["offering_id"],
-            offering["display_name"],
-            offering["currency"] or offering["unit"],
-            f"{offering['tariff_id']} v{offering['tariff_version']}",
+            offering["offering_id"] + (" (default)" if offering["default"] else ""),
+            f"{format_amount(price['amount'])} {price['currency']}{cycle}" if price else "",
+            ", ".join(_allowance(each) for each in offering["allowances"]),
+            f"{unit_name(offering)} by {offering['tariff_id']} v{offering['tariff_version']}",
             offering["models"],
-            "yes" if offering["default"] else "",
         ]
 
-    columns = ("offering", "name", "unit", "tariff", "models", "default")
+    columns = ("offering", "price", "allowances", "metered in", "models")
     print_answer(offerings, output, lambda: [table("Offerings", columns, map(row, offerings["data"]), right=("models",))])
+
+
+def _allowance(allowance: dict[str, Any]) -> str:
+    told = format_in_unit(allowance["amount"], allowance)
+    return f"credit of {told}" if allowance["postpaid"] else told
 
 
 @offering_group.command("show")
@@ -270,8 +276,8 @@ def reconcile_command(*, write_missing: bool, data_dir: Path | None, output: str
     _check("reconcile", "differences", data_dir, output, write_missing=write_missing)
 
 
-def _check(what: _Check, list_field: str, data_dir: Path | None, output: str, *, write_missing: bool = False) -> None:
-    report = _check_of_system_down(what, data_dir, write_missing=write_missing)
+def _check(what: Check, list_field: str, data_dir: Path | None, output: str, *, write_missing: bool = False) -> None:
+    report = check_of_system_down(what, data_dir, write_missing=write_missing)
     if report is None:
         body = {"write_missing": True} if write_missing else {}
         report = find_system(data_dir).ask("POST", f"/{what}", body, _WHOLE_STORE_TIMEOUT_S)
@@ -293,65 +299,32 @@ def check_tables(what: str, list_field: str, report: dict[str, Any]) -> list[Any
     return [table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(text_of, wrong)]
 
 
-def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
+def check_of_system_down(what: Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
     """The report on the data folder of a system that is down; None when there is no such folder, or a process uses it."""
-    folder = find_folder(data_dir)
-    if folder is None or not folder.accounting_database.exists():
-        return None
-    try:
-        with open_data_folder(folder.path, create=False), expected_errors():
-            import uvloop
 
-            return uvloop.run(_ask_stores(what, folder, write_missing=write_missing))
-    except DataFolderInUseError:
-        return None
+    async def audit(stores: StoresDown) -> dict[str, Any]:
+        from services.edge.api.account_json import audit_json
+        from services.runtime.clients import answer
+        from tokenline.accounting.v1 import accounting_pb2
 
+        return audit_json(await answer(stores.accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S)))
 
-async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) -> dict[str, Any]:
-    from services.cli.embedded import run_charging, run_export, socket_folder, until_serving
-    from services.edge.api.account_json import audit_json
-    from services.runtime.clients import answer, connect
-    from services.runtime.lifecycle import Lifecycle, StoppedError
-    from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
-    from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
+    async def reconcile(stores: StoresDown) -> dict[str, Any]:
+        from services.runtime.clients import answer
+        from tokenline.billing.v1 import billing_pb2
 
-    # Hide the messages of services that wait for one another, because they are of no interest here.
-    logging.basicConfig(level=logging.ERROR)
-    lifecycle = Lifecycle()
-    lifecycle.stop_on_signals()
-    try:
-        async with AsyncExitStack() as stack:
-            sockets = stack.enter_context(socket_folder())
-            _, accounting_address = await stack.enter_async_context(run_charging(folder, sockets, lifecycle))
-            with lifecycle.unless_stopped():
-                await until_serving(accounting_address)
-            if what == "audit":
-                channel = await stack.enter_async_context(connect(accounting_address))
-                accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
-                auditing = answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-                with lifecycle.unless_stopped():
-                    audited = await auditing
-                return audit_json(audited)
-            billing_address = await stack.enter_async_context(run_export(folder, sockets, accounting_address, lifecycle))
-            with lifecycle.unless_stopped():
-                await until_serving(billing_address)
-            channel = await stack.enter_async_context(connect(billing_address))
-            billing = billing_pb2_grpc.BillingServiceStub(channel)
-            comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
-            reconciling = answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
-            with lifecycle.unless_stopped():
-                reconciled = await reconciling
-            return {
-                "entries": reconciled.entries,
-                "cdrs": reconciled.cdrs,
-                "charges": reconciled.charges,
-                "files": reconciled.files,
-                "differences": list(reconciled.differences),
-            }
-    except StoppedError:
-        if lifecycle.failure is not None:
-            raise CommandError(f"{folder.path} cannot be checked: {lifecycle.failure}") from lifecycle.failure
-        raise click.Abort from None
+        billing = await stores.billing()
+        comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
+        reconciled = await answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
+        return {
+            "entries": reconciled.entries,
+            "cdrs": reconciled.cdrs,
+            "charges": reconciled.charges,
+            "files": reconciled.files,
+            "differences": list(reconciled.differences),
+        }
+
+    return ask_system_down(data_dir, audit if what == "audit" else reconcile)
 
 
 def bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
@@ -437,7 +410,27 @@ def account_tables(account: dict[str, Any]) -> list[Any]:
     if account["subscriptions"]:
         sold = ([each[column] for column in _OF_SUBSCRIPTIONS] for each in account["subscriptions"])
         tables.append(table("Subscriptions", _OF_SUBSCRIPTIONS, sold))
+    if account["limits"]:
+        tables.append(limits_table(account["limits"]))
+    if account["counters"]:
+        tables.append(_counters_table(account["counters"]))
+    if account["transfers"]:
+        sent = ({**each, "amount": format_amount(each["amount"])} for each in account["transfers"])
+        buckets = {bucket["bucket_id"]: unit_name(bucket) for bucket in account["buckets"]}
+        gifts = ([*(each[column] for column in _OF_TRANSFERS), buckets.get(each["bucket_id"], "")] for each in sent)
+        tables.append(table("Given away, in whole units", (*_OF_TRANSFERS, "unit"), gifts, right=("amount",)))
     if account["orders"]:
         orders = ({**each, "amount": format_in_unit(each["amount"], each)} for each in account["orders"])
         tables.append(table("Orders", _OF_ORDERS, ([each[column] for column in _OF_ORDERS] for each in orders), right=("amount",)))
     return tables
+
+
+def _counters_table(counters: Iterable[dict[str, Any]]) -> Any:
+    def row(counter: dict[str, Any]) -> list[Any]:
+        # One without a unit counts the calls that are open.
+        in_units = counter["unit"] is not None
+        used = format_in_unit(counter["used"], counter) if in_units else ""
+        held = format_in_unit(counter["reserved"], counter) if in_units else f"{counter['reserved']:,} calls"
+        return [counter["counter_id"], used, held, counter["window_start"], counter["window_end"]]
+
+    return table("Counted by limits", ("limit", "used", "held", "from", "until"), map(row, counters), right=("used", "held"))

@@ -4,13 +4,14 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder
-from services.cli.failures import CommandError
+from services.cli.failures import CommandError, CommandFailed
 
 _TIMEOUT_S: Final = 30.0
 # The system may be on this machine or inside a cluster; what the environment says of proxies is meant for the way out.
@@ -26,20 +27,28 @@ class _Problem(msgspec.Struct, frozen=True):
     error: _Error
 
 
+class Page(NamedTuple):
+    """A page that needs no token."""
+
+    body: bytes
+    # Its x-request-id, which has its server's time.
+    request_id: str
+
+
 class System:
     """A system at a base URL without /v1, opened by its admin token."""
 
     def __init__(self, base_url: str, admin_token: str, how_to_start: str) -> None:
-        self._base_url = base_url.rstrip("/").removesuffix("/v1").rstrip("/")
+        self.base_url = base_url.rstrip("/").removesuffix("/v1").rstrip("/")
         self._admin_token = admin_token
         self._how_to_start = how_to_start
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
         """The JSON object that `/v1/admin` + `path` answers.
 
-        Errors: `CommandError` when it is out of reach or refuses, with the system's own sentence.
+        Errors: `CommandFailed` when it says no, with its own sentence; `CommandError` when it is out of reach or fails.
         """
-        url = f"{self._base_url}/v1/admin{path}"
+        url = f"{self.base_url}/v1/admin{path}"
         data = None if body is None and method == "GET" else msgspec.json.encode(body or {})
         headers = {"Authorization": f"Bearer {self._admin_token}", "Content-Type": "application/json"}
         try:
@@ -47,31 +56,53 @@ class System:
             with _opener.open(request, timeout=timeout_s) as response:
                 answer = msgspec.json.decode(response.read())
         except urllib.error.HTTPError as error:
-            raise CommandError(_refusal(error, url)) from error
+            raise _refusal(error, url) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            what = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise CommandError(f"{self._base_url} cannot be reached: {what}; {self._how_to_start}") from error
+            raise self._out_of_reach(error) from error
         if not isinstance(answer, dict):
             raise CommandError(f"{url} does not answer as Tokenline does; is this its address?")
         return answer
 
+    def read(self, path: str, timeout_s: float = _TIMEOUT_S) -> Page:
+        """A page of the operators' listener that needs no token. Errors: `CommandError`."""
+        try:
+            with _opener.open(self.base_url + path, timeout=timeout_s) as response:
+                return Page(response.read(), response.headers["x-request-id"] or "")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._out_of_reach(error) from error
 
-def _refusal(error: urllib.error.HTTPError, url: str) -> str:
+    def missing(self, timeout_s: float = _TIMEOUT_S) -> list[str]:
+        """The conditions of the edge's readiness that do not hold. Errors: `CommandError`."""
+        try:
+            return is_ready(self.base_url, timeout_s)[1]
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._out_of_reach(error) from error
+
+    def _out_of_reach(self, error: Exception) -> CommandError:
+        reason = getattr(error, "reason", None) or error
+        what = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        return CommandError(f"{self.base_url} cannot be reached: {what}; {self._how_to_start}")
+
+
+def _refusal(error: urllib.error.HTTPError, url: str) -> CommandError | CommandFailed:
     try:
         problem = msgspec.json.decode(error.read(), type=_Problem).error
     except (msgspec.DecodeError, UnicodeDecodeError, OSError, http.client.HTTPException):
-        return f"{url} answered {error.code}; is this Tokenline's address?"
+        return CommandError(f"{url} answered {error.code}; is this Tokenline's address?")
     if problem.code == "unknown_url":
-        return f"{url} is not served; give the address for operators, as `tokenline up` prints it, whose port is 8081 by default"
-    return f"{problem.message} ({problem.code or error.code})"
+        return CommandError(
+            f"{url} is not served; give the address for operators, as `tokenline up` prints it, whose port is 8081 by default"
+        )
+    said = f"{problem.message} ({problem.code or error.code})"
+    is_no = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.UNAUTHORIZED
+    return CommandFailed(said, problem.code) if is_no else CommandError(said)
 
 
-def is_ready(admin_url: str) -> tuple[bool, list[str]]:
+def is_ready(admin_url: str, timeout_s: float = _TIMEOUT_S) -> tuple[bool, list[str]]:
     """Whether the edge whose operators are at `admin_url` is ready, and which of its conditions do not hold. Blocking."""
     url = admin_url.removesuffix("/v1") + "/readyz"
     try:
-        with _opener.open(url, timeout=_TIMEOUT_S):
+        with _opener.open(url, timeout=timeout_s):
             return True, []
     except urllib.error.HTTPError as error:
         return False, msgspec.json.decode(error.read(), type=dict[str, Any]).get("missing", [])

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -19,21 +22,41 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "price": ("services.cli.price", "price_command", "Say what a call would cost on each model."),
     "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
     "vendor": ("services.cli.statements", "vendor_group", "Say what a vendor is owed."),
+    "carrier": ("services.cli.carrier", "carrier_group", "Show what the phone bill is asked to say, and tell lines."),
+    "doctor": ("services.cli.doctor.command", "doctor_command", "Say what is wrong, and what to do about it."),
+    "top": ("services.cli.top", "top_command", "Show what the system does at this moment."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
     "replay": ("services.cli.replay.command", "replay_command", "Make real calls after a trace and check the bill."),
     "order": ("services.cli.sales", "order_group", "List, pay and cancel orders, show receipts."),
     "subscription": ("services.cli.sales", "subscription_group", "Change and end subscriptions."),
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),
+    "explain": ("services.cli.explain", "explain_command", "Tell one call from its request to its bill."),
     "journal": ("services.cli.journal", "journal_command", "Read the journal."),
     "owners": ("services.cli.cell", "owners_command", "Show the owner of each partition."),
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
     "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),
     "recover": ("services.cli.cell", "recover_command", "Begin a new era, after a restore."),
+    "backup": ("services.cli.backup", "backup_command", "Copy a data folder while its system runs."),
+    "restore": ("services.cli.backup", "restore_command", "Make a data folder of a backup, and check it."),
     "certs": ("services.cli.certs", "certs_command", "Make certificates of the services, for tests and development."),
     "capacity": ("services.cli.capacity", "capacity_command", "Say how large a cell must be."),
     "bench": ("services.cli.bench", "bench_group", "Measure throughput and latency."),
 }
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a program reads what comes out: then it reads errors, too."""
+    return "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
+
+
+def _tell(message: str, status: int, code: str | None) -> NoReturn:
+    """Says on standard error, as JSON, why a command ends, and ends it."""
+    import msgspec
+
+    error = {"message": message, "code": code, "exit_status": status}
+    click.echo(msgspec.json.format(msgspec.json.encode({"error": error})), err=True)
+    sys.exit(status)
 
 
 class _LazyGroup(click.Group):
@@ -41,6 +64,18 @@ class _LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
+
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        if not _wants_json(given):
+            return super().main(given, *arguments, **options)
+        try:
+            status = super().main(given, *arguments, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            _tell(error.format_message(), error.exit_code, getattr(error, "code", None))
+        except click.Abort:
+            _tell("Aborted.", 1, None)
+        sys.exit(status if isinstance(status, int) else 0)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:

@@ -10,7 +10,7 @@ from services.cli.failures import CommandError, expected_errors
 from services.cli.serve import SERVICES
 
 # By service: the module of its SQLite store and that of its PostgreSQL store.
-_STORES: Final = {
+STORES: Final = {
     "accounting": ("services.accounting.journal.sqlite", "services.accounting.journal.postgresql"),
     "authentication": ("services.authentication.sqlite_store", "services.authentication.postgresql_store"),
     "billing": ("services.billing.sqlite_store", "services.billing.postgresql_store"),
@@ -18,7 +18,7 @@ _STORES: Final = {
 
 
 @click.command("migrate")
-@click.argument("service", type=click.Choice(tuple(_STORES)), metavar="SERVICE")
+@click.argument("service", type=click.Choice(tuple(STORES)), metavar="SERVICE")
 @click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Its YAML config.")
 @click.option(
     "--grant-to", "user", default="", metavar="USER", help="PostgreSQL's user whom the service has, if it is another one."
@@ -60,7 +60,7 @@ async def _opened(service: str, config: Any) -> Sequence[Any]:
     from services.runtime.clock import SystemClock
     from services.runtime.postgresql import COMMAND_WAIT_S_MAX
 
-    sqlite_module, postgresql_module = _STORES[service]
+    sqlite_module, postgresql_module = STORES[service]
     if config.database:
         sqlite = import_module(sqlite_module).SqliteStore
         return [await sqlite.open(Path(config.database))]

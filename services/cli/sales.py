@@ -6,14 +6,21 @@ from urllib.parse import quote
 
 import click
 
-from services.cli.amounts import AmountType, format_amount, format_in_unit
+from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
 from services.cli.client import find_system, given
-from services.cli.limits import read_limits
-from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
+from services.cli.explain import refusal_tables
+from services.cli.failures import CommandFailed
+from services.cli.limits import limits_table, read_limits
+from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table, text_of
 from services.cli.statements import order_receipt
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
 _REPEATABLE: Final = "Makes a repeat harmless."
+_IDENTITY: Final = click.option(
+    "--identity",
+    metavar="KIND:NUMBER",
+    help="Whose it is, where the offering is sold once to a person or company: phone:+86..., company:NUMBER or person:NUMBER.",
+)
 
 
 def _path(account_id: str, *parts: str) -> str:
@@ -21,9 +28,11 @@ def _path(account_id: str, *parts: str) -> str:
 
 
 def _in_whole_units(answer: dict[str, Any], *amounts: str) -> list[Any]:
-    """A line for each field, amounts in whole units of the answer's unit."""
-    told = {field: format_in_unit(answer[field], answer) for field in amounts}
-    return fields_of({**answer, **told})
+    """A line for each field, amounts in whole units of the answer's unit, which has no line of its own."""
+    told = {**answer, **{field: format_in_unit(answer[field], answer) for field in amounts}}
+    if returned := answer.get("returned"):
+        told["returned"] = format_in_unit(returned["amount"], returned)
+    return fields_of({field: value for field, value in told.items() if field not in ("unit", "currency", "amounts_in")})
 
 
 # Orders
@@ -41,14 +50,12 @@ order_group.add_command(order_receipt)
 @click.argument("offering_id", metavar="OFFERING")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The account that buys.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
+@_IDENTITY
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
-def place_order(
-    *, offering_id: str, account_id: str, payment_method: str | None, idempotency_key: str, data_dir: Path | None, output: str
-) -> None:
+def place_order(*, account_id: str, data_dir: Path | None, output: str, **wanted: str | None) -> None:
     """Order a pack or a subscription. What is paid outside waits for `order pay`."""
-    wanted = given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
-    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), wanted)
+    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), given(**wanted))
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
@@ -102,6 +109,21 @@ def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
     print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
 
 
+@order_group.command("show")
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
+@common_options
+def show_order(order_id: str, account_id: str, data_dir: Path | None, output: str) -> None:
+    """Show an order as it stands; `order receipt` shows what was paid for it."""
+    orders = find_system(data_dir).ask("GET", _path(account_id, "orders"))["data"]
+    order = next((each for each in orders if each["order_id"] == order_id), None)
+    if order is None:
+        raise CommandFailed(
+            f"account {account_id} has no order {order_id}; `tokenline order list --account {account_id}` lists them"
+        )
+    print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
+
+
 # Subscriptions
 
 
@@ -116,6 +138,7 @@ def subscription_group() -> None:
 @click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="The offering to change to.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
 @click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
+@_IDENTITY
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
 def change_subscription(subscription_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
@@ -185,7 +208,9 @@ def limit_command(
     limits = read_limits(limits_json, subject)
     wanted = given(subject=subject, limits=limits, valid_until=valid_until)
     there = find_system(data_dir).ask("PUT", _path(account_id, "limits"), wanted)
-    print_answer(there, output, lambda: fields_of(there))
+    print_amounts(
+        there, output, lambda: [limits_table([there])] if there["limits"] or there["valid_until"] else [text_of("no limits")]
+    )
 
 
 @click.command("refund")
@@ -224,7 +249,9 @@ def refund_command(account_id: str, data_dir: Path | None, output: str, **wanted
 def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Take back a part of what remains in a bucket; it counts as expired."""
     reduced = find_system(data_dir).ask("POST", _path(account_id, "reductions"), wanted)
-    print_amounts(reduced, output, lambda: fields_of({**reduced, "amount": format_amount(reduced["amount"])}))
+    buckets = find_system(data_dir).ask("GET", _path(account_id))["buckets"] if output == "table" else []
+    unit = next((unit_name(bucket) for bucket in buckets if bucket["bucket_id"] == reduced["bucket_id"]), "")
+    print_amounts(reduced, output, lambda: fields_of({**reduced, "amount": f"{format_amount(reduced['amount'])} {unit}"}))
 
 
 @click.command("write-off")
@@ -247,10 +274,4 @@ def write_off_command(account_id: str, data_dir: Path | None, output: str, **wan
 def refusal_command(charging_id: str, data_dir: Path | None, output: str) -> None:
     """Say why a call was refused, by its x-request-id: the limit, the amount short, and what would help."""
     refusal = find_system(data_dir).ask("GET", f"/refusals/{quote(charging_id, safe='')}")
-
-    def tables() -> list[Any]:
-        amounts = ("needed", "free", "held", "short")
-        rows = [[field, format_in_unit(value, refusal) if field in amounts else value] for field, value in refusal.items()]
-        return [table("Refusal", ("", "value"), [[field, "" if value is None else str(value)] for field, value in rows])]
-
-    print_amounts(refusal, output, tables)
+    print_answer(refusal, output, lambda: refusal_tables(refusal))

@@ -29,6 +29,7 @@ from services.edge.call.path import CallPath
 from services.edge.call.priority import PriorityClasses
 from services.edge.call.probes import Prober
 from services.edge.call.turns import Turns
+from services.edge.call.vendor_checks import VendorChecks
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
@@ -44,10 +45,10 @@ from services.edge.dialects.responses.dialect import Responses
 from services.edge.dialects.speech.dialect import Speech
 from services.edge.dialects.transcriptions.dialect import Transcriptions
 from services.edge.dialects.translation.translator import Translations
-from services.edge.http.answers import Answers, exception_handlers, named
+from services.edge.http.answers import Answers, exception_handlers, in_plain_characters, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.cross_origin import CrossOrigin
-from services.edge.http.metrics import RequestMetrics
+from services.edge.http.metrics import RequestMetrics, export_doors
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.routing.router import RetryBudget, Router
@@ -57,6 +58,7 @@ from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.disks import watch_disk
 from services.runtime.http.limits import HttpLimits
 from services.runtime.http.listener import Listener, Refuse, listen_http
 from services.runtime.identifiers import uuid7
@@ -112,6 +114,7 @@ class Parts(NamedTuple):
     billing: "billing_pb2_grpc.BillingServiceAsyncStub"
     # Conditions of the edge's readiness, by name.
     conditions: Mapping[str, Callable[[], bool]]
+    checks: VendorChecks
 
 
 class Addresses(NamedTuple):
@@ -154,8 +157,7 @@ async def run_edge(
 
         catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle, clock))
         classes = PriorityClasses(catalog)
-        principals = Principals(authentication_channel, config.cached_key_grace_ms)
-        await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
+        principals = await stack.enter_async_context(_principals(config, authentication_channel, lifecycle))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
         charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting, classes))
 
@@ -168,23 +170,17 @@ async def run_edge(
         turns = _turns(config, classes)
         calls = stack.enter_context(_model_calls(config, principals, path, counts, turns, metrics, clock))
         # Once it listens.
-        doors: list[Listener] = []
-        parts = Parts(
-            principals=principals,
-            catalog=catalog,
-            offerings=offerings,
-            authentication=authentication,
-            accounting=accounting,
-            billing=billing,
-            conditions={
-                "catalog": lambda: catalog.current is not None,
-                "authentication": lambda: principals.alive,
-                "charging": lambda: charging.up,
-                "listener": lambda: any(door.accepts for door in doors),
-            },
-        )
+        doors: dict[str, Listener] = {}
+        export_doors(doors)
+        conditions = {
+            "catalog": lambda: catalog.current is not None,
+            "authentication": lambda: principals.alive,
+            "charging": lambda: charging.up,
+            "listener": lambda: "clients" in doors and doors["clients"].accepts,
+        }
+        parts = Parts(principals, catalog, offerings, authentication, accounting, billing, conditions, VendorChecks(vendors))
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
-        operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
+        doors["operators"] = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         cross_origin = CrossOrigin(config.cors_origins) if config.cors_origins else None
         listening = listen_http(
             Answers(clients_application(parts, clock), metrics, clock, calls, cross_origin),
@@ -195,8 +191,17 @@ async def run_edge(
             limits=config.http_limits,
             refuse=_refusing(clock, cross_origin),
         )
-        doors.append(await stack.enter_async_context(listening))
-        yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
+        doors["clients"] = await stack.enter_async_context(listening)
+        yield _addresses(config, doors)
+
+
+@asynccontextmanager
+async def _principals(config: EdgeConfig, channel: grpc.aio.Channel, lifecycle: Lifecycle) -> AsyncIterator[Principals]:
+    """The principals of keys, which hear of revocations."""
+    principals = Principals(channel, config.cached_key_grace_ms)
+    principals.export()
+    async with lifecycle.background("edge-revocations", principals.follow_revocations()):
+        yield principals
 
 
 @asynccontextmanager
@@ -206,6 +211,7 @@ async def _catalog(
     """The catalog with the vendors' secrets, both kept up to date. Errors: `ConfigError` for a secret of no use."""
     secrets = VendorSecrets(environment, Path(config.vendor_secrets_folder) if config.vendor_secrets_folder else None)
     catalog = CatalogHolder(channel, secrets.current, config.simulator_base_url, clock)
+    catalog.followed.export("edge.catalog", "the catalog at the edge")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
         if config.vendor_secrets_folder:
@@ -234,7 +240,11 @@ async def _charging(
             stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
             outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
             stack.push_async_callback(outbox.close)
-        yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting, classes.note))
+            outbox.export()
+            watch_disk("outbox", Path(config.outbox))
+        client = await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting, classes.note))
+        client.export()
+        yield client
 
 
 def _turns(config: EdgeConfig, classes: PriorityClasses) -> Turns:
@@ -305,6 +315,11 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         yield listener
 
 
+def _addresses(config: EdgeConfig, doors: Mapping[str, Listener]) -> Addresses:
+    clients = _origin(config.host, doors["clients"].port)
+    return Addresses(f"{clients}/v1", _origin(config.admin_host, doors["operators"].port))
+
+
 def _origin(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -341,7 +356,7 @@ def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Lites
     """All that operators reach, and what runs the edge."""
     return _application(
         clock,
-        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing, clock),
+        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing, clock, parts.checks),
         *health_routes(parts.conditions),
     )
 
@@ -351,6 +366,7 @@ def _application(clock: Clock, *routes: ControllerRouterHandler) -> Litestar:
     return Litestar(
         routes,
         exception_handlers=handlers,
+        before_request=in_plain_characters,
         openapi_config=None,
         # The process's own logging stays as it is.
         logging_config=None,

@@ -13,6 +13,7 @@ from services.edge.tariffs import FOR_GOOD_US, PriceTier, TariffInForce
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
 from services.runtime.clock import Clock
+from services.runtime.followed import Followed
 from services.token_classes import IN_TOKENS, Measure, Measures
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
@@ -156,6 +157,8 @@ class SellableOffering(NamedTuple):
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
     priority_class: PriorityClass = PriorityClass.STANDARD
+    # An order of it names the person or company, who can have it once.
+    once_per_identity: bool = False
 
 
 class Snapshot:
@@ -181,6 +184,13 @@ class Snapshot:
             for family in catalog.tokenizer_families
         }
         endpoints = {vendor.vendor_id: _endpoints(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
+        self._endpoints = endpoints
+        # The vendors in whose place the simulator answers.
+        self.simulated: Final = frozenset(
+            vendor_id
+            for vendor_id, by_dialect in endpoints.items()
+            if simulator_base_url and any(each.base_url == simulator_base_url.rstrip("/") for each in by_dialect.values())
+        )
         tariffs = {tariff.tariff_id: TariffInForce(tariff, now_us) for tariff in catalog.tariffs}
         self._tariffs = tariffs
         # The moment from which a tariff has other prices.
@@ -197,6 +207,10 @@ class Snapshot:
     def model(self, model_id: str) -> SellableModel | None:
         """The model of this ID or alias, whichever offerings include it."""
         return self._models.get(self._aliases.get(model_id, model_id))
+
+    def endpoints(self, vendor_id: str) -> Mapping[str, Endpoint]:
+        """The vendor's endpoints by dialect; none where it is not configured here."""
+        return self._endpoints[vendor_id]
 
     def routes(self) -> Iterator[Route]:
         """All configured routes."""
@@ -235,6 +249,7 @@ class CatalogHolder:
         self._environment = environment
         self._simulator_base_url = simulator_base_url
         self._clock = clock
+        self.followed = Followed()
 
     @property
     def current(self) -> Snapshot | None:
@@ -261,9 +276,11 @@ class CatalogHolder:
             try:
                 async for response in self._registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
                     self._take(response.catalog)
+                    self.followed.told(response.catalog.revision)
                     logger.info("catalog revision %d is in force, digest %.12s", response.catalog.revision, response.catalog.digest)
             except grpc.aio.AioRpcError as error:
                 logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
+            self.followed.broke()
             await asyncio.sleep(_RETRY_S)
 
 
@@ -383,6 +400,7 @@ def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Ma
         equivalent_models=offering.equivalent_models,
         # A registry before this one names none.
         priority_class=PriorityClass(offering.priority_class or registry_pb2.PRIORITY_CLASS_STANDARD),
+        once_per_identity=offering.once.per_identity,
     )
 
 

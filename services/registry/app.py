@@ -24,6 +24,7 @@ async def run_registry(config: RegistryConfig, lifecycle: Lifecycle) -> AsyncIte
     Errors: `OSError` when the address cannot be bound; `ConfigError` for etcd's files and certificates.
     """
     in_force = CatalogInForce()
+    in_force.export()
     reader = CatalogReader([Path(folder) for folder in config.catalog_folders])
     service = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
     server = GrpcServer([service], CALLERS, reflection=config.reflection)

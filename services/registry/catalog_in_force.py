@@ -9,6 +9,7 @@ from services.registry.catalog_folder import CatalogReader
 from services.registry.catalog_store import PublishedLayers
 from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
+from services.runtime.instruments import Gauge, export
 from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2
 
@@ -24,6 +25,19 @@ class CatalogInForce:
         self._error = "it has not been read yet"
         self._stopping = False
         self._changed = asyncio.Event()
+
+    def export(self) -> None:
+        """Shows from now on what is in force, and whether that is what the files say."""
+        export(
+            Gauge(
+                "registry.catalog.revision",
+                "Revision in force; 0: none yet",
+                lambda: self._catalog.revision if self._catalog else 0,
+            ),
+            Gauge(
+                "registry.catalog.refused", "1 while the files or published layers are not valid", lambda: int(bool(self._error))
+            ),
+        )
 
     def put(self, catalog: registry_pb2.Catalog) -> None:
         """Puts a valid catalog in force and wakes its followers, if its revision is a new one."""

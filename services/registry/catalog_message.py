@@ -228,6 +228,7 @@ def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Of
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency
     if offering.once is not None:
+        message.once.per_identity = offering.once.per == "identity"
         message.once.SetInParent()
         if offering.once.period:
             message.once.MergeFrom(registry_pb2.Once(period=f"PERIOD_{offering.once.period.upper()}"))

@@ -24,7 +24,7 @@ PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
 LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
-ONCE_PER: Final = ("account",)
+ONCE_PER: Final = ("account", "identity")
 ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
 PRIORITY_CLASSES: Final = ("low", "standard", "high")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
@@ -159,7 +159,7 @@ class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Once(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bound on how often an offering is sold. What waits for its payment, or goes on, counts; what was never granted does not."""
 
-    # One of `ONCE_PER`: who can have it once.
+    # One of `ONCE_PER`: who can have it once: an account, or the person or company that an order names, and so its account too.
     per: str
     # One of `PERIODS`, of the calendar; left out: for good.
     period: str = ""

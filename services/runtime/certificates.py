@@ -18,6 +18,7 @@ import grpc
 import msgspec
 
 from services.runtime.config import ConfigError
+from services.runtime.instruments import Gauge, export
 from services.runtime.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class Certificates:
         # Set once other certificates have come; another event replaces this one then.
         self.replaced = asyncio.Event()
 
+    @property
+    def ends(self) -> datetime:
+        """The end of the certificate in force."""
+        return self._ends
+
     async def follow(self) -> None:
         """Looks at the files until it is cancelled. Useless files are logged, and the last good ones stay in force."""
         last = self._seen
@@ -128,6 +134,11 @@ class Certificates:
             logger.info("the certificate of %s was replaced, by one that ends at %s", self.service, self._ends.isoformat())
             replaced, self.replaced = self.replaced, asyncio.Event()
             replaced.set()
+
+    @property
+    def ends_s(self) -> float:
+        """The end of the certificate in use, in seconds since 1970."""
+        return self._ends.timestamp()
 
     def _warn(self) -> None:
         """Warns once a day of an end that is near."""
@@ -184,6 +195,8 @@ async def certificates_of(service: str, config: GrpcClientConfig, lifecycle: Lif
         yield None
         return
     certificates = Certificates(service, config)
+    description = "End of the certificate in use, in seconds since 1970"
+    export(Gauge("certificate.end_timestamp_seconds", description, lambda: {(service,): certificates.ends_s}, ("service",)))
     async with lifecycle.background("certificates", certificates.follow()):
         yield certificates
 

@@ -9,7 +9,8 @@ from typing import Final
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.limits import HttpLimits
 from services.runtime.http.listener import listen_http
-from services.runtime.telemetry import TelemetryConfig, prometheus_page
+from services.runtime.instruments import CONTENT_TYPE, page
+from services.runtime.telemetry import TelemetryConfig
 
 # A page is made at most this often, however many read it.
 _PAGE_S: Final = 1.0
@@ -22,12 +23,12 @@ class MetricsPage:
     """The page of metrics: made in a thread, since that takes milliseconds, for all who ask meanwhile, and kept for a moment."""
 
     def __init__(self) -> None:
-        self._made: tuple[str, bytes] | None = None
+        self._made: bytes | None = None
         self._made_s = 0.0
-        self._making: asyncio.Task[tuple[str, bytes]] | None = None
+        self._making: asyncio.Task[bytes] | None = None
 
-    async def read(self) -> tuple[str, bytes]:
-        """Content type and body, as they are now or were a moment ago."""
+    async def read(self) -> bytes:
+        """The page, as it is now or was a moment ago; its type is `CONTENT_TYPE`."""
         if self._made is not None and time.monotonic() - self._made_s < _PAGE_S:
             return self._made
         if self._making is None or self._making.done():
@@ -35,8 +36,8 @@ class MetricsPage:
         # One reader that goes away must not take the page from the others.
         return await asyncio.shield(self._making)
 
-    async def _make(self) -> tuple[str, bytes]:
-        made = await asyncio.to_thread(prometheus_page)
+    async def _make(self) -> bytes:
+        made = await asyncio.to_thread(page)
         self._made, self._made_s = made, time.monotonic()
         return made
 
@@ -44,14 +45,13 @@ class MetricsPage:
 @asynccontextmanager
 async def listen_to_prometheus(config: TelemetryConfig) -> AsyncIterator[None]:
     """Tells metrics at /metrics of `metrics_port`, if there is one. Errors: `OSError` when the address cannot be bound."""
-    page = MetricsPage()
+    metrics = MetricsPage()
 
     async def tell(exchange: Exchange) -> None:
         if exchange.path != "/metrics":
             exchange.whole(404, [(b"content-type", b"text/plain")], b"Metrics are at /metrics.\n")
             return
-        content_type, body = await page.read()
-        exchange.whole(200, [(b"content-type", content_type.encode("ascii"))], body)
+        exchange.whole(200, [(b"content-type", CONTENT_TYPE.encode("ascii"))], await metrics.read())
 
     async with AsyncExitStack() as stack:
         if config.metrics_port:

@@ -10,7 +10,7 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import asyncpg
 
@@ -161,6 +161,28 @@ class Pool:
             # Not `asyncio.wait_for`: connections that do not end in time are cut off.
             await self._pool.expire_connections()
         self._pool.terminate()
+
+
+class Looked(NamedTuple):
+    """A database as it is found, without a change."""
+
+    # 0: it has no such schema yet.
+    schema_version: int
+    # By its own clock.
+    now_us: int
+
+
+async def look(dsn: str, schema: str, wait_s_max: float) -> Looked:
+    """Looks at a database. Errors: `ServiceError` STORE_UNAVAILABLE."""
+    with translated():
+        async with asyncio.timeout(wait_s_max):
+            connection = await asyncpg.connect(dsn, timeout=wait_s_max, server_settings={"search_path": schema})
+            try:
+                version = await _version(connection, schema)
+                now_us = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+                return Looked(version, now_us)
+            finally:
+                connection.terminate()
 
 
 def _is_about_tls(error: BaseException, dsn: str) -> bool:

@@ -4,10 +4,12 @@ WAL with synchronous=FULL: a committed transaction survives the loss of the proc
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -156,6 +158,30 @@ class Database:
         self._executor.shutdown()
 
 
+def copy_database(source: Path, target: Path) -> None:
+    """Copies a file to one that is not there yet, as it is at one moment, while another process may write to it. Blocking.
+
+    Writers are not held up. Errors: `ServiceError` STORE_UNAVAILABLE; `SchemaError` for no database, or a damaged one.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True, timeout=_WAIT_MS / 1_000)) as original,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            # All pages in one step, because a writer between two steps would have it begin anew.
+            original.backup(copy)
+            (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+            f"{source} cannot be copied to {target}: {error}; check that it can be read, and that there is room",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise SchemaError(f"{source} is no whole database: {error}") from error
+    if found != "ok":
+        raise SchemaError(f"{source} is damaged: {found}")
+
+
 def _unless_cancelled(answer: asyncio.Future[Any], settle: Callable[[], None]) -> None:
     if not answer.cancelled():
         settle()
@@ -190,6 +216,18 @@ def _open(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def schema_version(path: Path) -> int:
+    """The file's schema version; it is only read. Errors: `SchemaError` for no database; `ServiceError` STORE_UNAVAILABLE."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as connection:
+            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            return version
+    except sqlite3.OperationalError as error:
+        raise _unavailable(path, error) from error
+    except sqlite3.DatabaseError as error:
+        raise SchemaError(f"{path} is not a database of ours: {error}") from error
 
 
 def _unavailable(path: Path, error: sqlite3.Error) -> ServiceError:

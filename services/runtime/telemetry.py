@@ -1,26 +1,25 @@
 """OpenTelemetry, cheap enough to leave on.
 
-Prometheus reads metrics. A trace is begun for the share of calls that the config names, or where the caller's trace is sampled; a
-call that is not sampled costs one random number.
+Prometheus reads metrics (`instruments`). A trace is begun for the share of calls that the config names, or where the caller's trace
+is sampled; a call that is not sampled costs one random number.
 """
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
 
 import msgspec
 from opentelemetry import context as otel_context
-from opentelemetry import metrics, propagate, trace
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.runtime.instruments import Gauge, Histogram, export
 from services.runtime.logs import Format, Level
 
 
@@ -41,18 +40,25 @@ class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_host: str = "127.0.0.1"
 
 
+# Attributes of the process that metrics tell.
+_RESOURCE: Final = ("service.name", "service.version")
+
 _tracer = trace.get_tracer("tokenline")
-_meter = metrics.get_meter("tokenline")
-_rpc_duration = _meter.create_histogram("rpc.server.duration", unit="s", description="Duration of unary calls by method and status")
+_rpc_durations = Histogram(
+    "rpc.server.duration",
+    "Durations of unary calls by method and status",
+    ("rpc.method", "rpc.grpc.status_code"),
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 _sample_share = 0.0
 
 
 def start_telemetry(service_name: str, config: TelemetryConfig) -> "Telemetry":
     """Sets up this process's telemetry; call once, before the service starts."""
     global _sample_share
-    resource = Resource.create({"service.name": f"tokenline-{service_name}"})
-    meters = MeterProvider(resource=resource, metric_readers=[PrometheusMetricReader()])
-    metrics.set_meter_provider(meters)
+    resource = Resource.create({"service.name": f"tokenline-{service_name}", "service.version": version("tokenline")})
+    told = tuple(str(resource.attributes[attribute]) for attribute in _RESOURCE)
+    export(Gauge("target.info", "The process and its release", lambda: {told: 1}, _RESOURCE), _rpc_durations)
     tracers: TracerProvider | None = None
     if config.otlp_endpoint:
         # Imported only where it is used, because it takes longer than the rest of a start.
@@ -63,26 +69,19 @@ def start_telemetry(service_name: str, config: TelemetryConfig) -> "Telemetry":
         tracers = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(1.0)))
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=config.otlp_endpoint, insecure=True)))
         trace.set_tracer_provider(tracers)
-    return Telemetry(meters, tracers)
+    return Telemetry(tracers)
 
 
 class Telemetry:
     """A process's telemetry, to be flushed at its end."""
 
-    def __init__(self, meters: MeterProvider, tracers: TracerProvider | None) -> None:
-        self._meters = meters
+    def __init__(self, tracers: TracerProvider | None) -> None:
         self._tracers = tracers
 
     def shutdown(self) -> None:
-        """Flushes spans and metrics that are not sent yet."""
+        """Flushes spans that are not sent yet."""
         if self._tracers is not None:
             self._tracers.shutdown()
-        self._meters.shutdown()
-
-
-def prometheus_page() -> tuple[str, bytes]:
-    """Content type and body of this process's metrics."""
-    return CONTENT_TYPE_LATEST, generate_latest()
 
 
 @contextmanager
@@ -116,4 +115,4 @@ def trace_metadata() -> tuple[tuple[str, str], ...]:
 
 def record_rpc(method: str, status: str, duration_s: float) -> None:
     """Counts a finished unary call."""
-    _rpc_duration.record(duration_s, {"rpc.method": method, "rpc.grpc.status_code": status})
+    _rpc_durations.record(duration_s, method, status)

@@ -293,6 +293,7 @@ def _sales(made: _Made) -> dict[str, dict[str, Any]]:
             **{**account, "subscription_id": made.subscriptions[0], "offering_id": "personal-30m"},
             **{"payment_method": "PAYMENT_METHOD_PREPAID", "at_once": True, **KEY},
         },
+        "HasOffering": {**account, "offering_id": "pack-400k"},
         "CancelSubscription": {**account, "subscription_id": made.subscriptions[1], "at_once": False},
         "RefundPurchase": {**account, "purchase_id": made.subscriptions[2], **REASON, **KEY},
         "SendTransfer": {**account, "to_account_id": made.other_id, "bucket_id": made.giving_id, "amount": str(UNIT), **KEY},

@@ -16,7 +16,7 @@ def test_owners_moves_and_a_new_era_on_a_data_folder(tmp_path: Path) -> None:
         assert len(listed["data"]) == 16
         assert "Partitions, era 1" in run("owners", *folder).stdout
         refused = run("move", "3", *folder)
-        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert (refused.exit_code, refused.stdout) == (1, "")
         assert "there is nowhere to move to" in refused.stderr
         running = run("recover", *folder)
         assert running.exit_code == 2

@@ -26,6 +26,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import listen_http
 from services.runtime.identifiers import uuid7_time_us
+from services.runtime.instruments import page
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
@@ -130,6 +131,43 @@ async def test_a_read_of_metrics_costs_little_more_than_one_of_health(running: C
     assert metrics_s < 7 * health_s
     assert b"# TYPE python_info gauge" in page
     writer.close()
+
+
+async def test_no_client_makes_series_by_what_it_sends(running: Cell) -> None:
+    account_id, api_key = await running.subscriber("series")
+    topped_up = await running.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)
+    assert topped_up.status == 201
+    at = urlsplit(running.base_url)
+
+    async def bombs(round_: int) -> None:
+        for number in range(5):
+            word = f"w{round_}x{number}"
+            body = {"model": "small", "messages": [{"role": "user", "content": word}], "max_tokens": 5, "user": word}
+            calls = [
+                running.call("POST", "/v1/chat/completions", api_key, body),
+                running.call("POST", "/v1/chat/completions", api_key, body | {"model": word}),
+                running.call("POST", "/v1/chat/completions", new_key("local").api_key, body),
+                running.call("GET", f"/{word}"),
+                running.call("GET", f"/v1/models/{word}", api_key),
+                running.call("GET", f"/v1/me/receipts/{word}", api_key),
+                running.admin("GET", f"/accounts/{word}"),
+            ]
+            await asyncio.gather(*calls)
+            reader, writer = await asyncio.open_connection(at.hostname, at.port)
+            writer.write(b"%b /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % word.upper().encode())
+            assert await reader.read()
+            writer.close()
+
+    def series() -> set[str]:
+        return {line.rpartition(" ")[0] for line in page().decode().splitlines()}
+
+    await bombs(0)
+    before = series()
+    assert 'edge_calls_total{model="small",ended="whole"}' in before
+    for round_ in range(1, 4):
+        await bombs(round_)
+    assert series() - before == set()
+    assert not any("w0x" in line or account_id in line or api_key in line for line in before)
 
 
 async def test_an_edge_that_takes_no_clients_is_not_ready(tmp_path: Path) -> None:
@@ -552,12 +590,14 @@ async def test_requests_are_counted_by_route_and_time() -> None:
         metrics.served(exchange, "/v1/models", duration_s)
     exchange.status = 503
     metrics.served(exchange, "/v1/models", 0.002)
-    exchange.status = 404
+    exchange.status, exchange.method = 404, "BREW"
     metrics.served(exchange, "unknown", 0.002)
     assert metrics.requests.counts == {("/v1/models", "200"): 4, ("/v1/models", "503"): 1, ("unknown", "404"): 1}
-    buckets = metrics.durations.buckets("/v1/models")
-    assert [buckets[end] for end in ("0.001", "0.0025", "0.25", "0.5", "300", "+Inf")] == [2, 3, 3, 4, 4, 5]
-    assert [round(metrics.durations.sum_s(route), 4) for route in ("/v1/models", "unknown")] == [400.3035, 0.002]
+    buckets = metrics.durations.buckets("/v1/models", "GET", "200")
+    assert [buckets[end] for end in ("0.001", "0.0025", "0.25", "0.5", "300", "+Inf")] == [2, 2, 2, 3, 3, 4]
+    assert round(metrics.durations.sum_of("/v1/models", "GET", "200"), 4) == 400.3015
+    # A method that nobody has defined would make a series for each that a client invents.
+    assert metrics.durations.series[1:] == [("/v1/models", "GET", "503"), ("unknown", "_OTHER", "404")]
 
 
 async def test_what_is_not_served_makes_one_label_only(faulty: tuple[str, RequestMetrics]) -> None:

@@ -202,6 +202,39 @@ async def test_what_comes_together_fills_the_outbox_together(tmp_path: Path) -> 
     await outbox.close()
 
 
+class _StoppedClock:
+    """A clock that a test sets."""
+
+    def __init__(self, time_us: int) -> None:
+        self.time_us = time_us
+
+    def now_us(self) -> int:
+        return self.time_us
+
+
+async def test_the_oldest_release_has_its_age_also_after_a_restart(tmp_path: Path) -> None:
+    began_us = 1_790_000_000_000_000
+    clock = _StoppedClock(began_us)
+    outbox, _ = await Outbox.open(tmp_path / "outbox", 10, clock)
+    assert outbox.age_s == 0
+    first, second = uuid7(began_us - 60_000_000), uuid7(began_us)
+    for charging_id in (first, second):
+        await outbox.keep(operation(charging_id))
+        clock.time_us += 5_000_000
+    # It is as old as its stay here, however long its call had been.
+    assert outbox.age_s == 10
+    outbox.delivered(operation(first))
+    assert outbox.age_s == 5
+    outbox.delivered(operation(second))
+    assert outbox.age_s == 0
+    await outbox.keep(operation(uuid7(began_us)))
+    await outbox.close()
+    # Nobody has written down since when it is there, so the next process counts from the call's begin.
+    outbox, _ = await Outbox.open(tmp_path / "outbox", 10, clock)
+    assert outbox.age_s == 10
+    await outbox.close()
+
+
 async def test_what_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     outbox, _ = await Outbox.open(path, 10)
@@ -211,6 +244,7 @@ async def test_what_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ServiceError, match="disk is full; check that the disk is writable and not full"):
         await outbox.keep(operation(new_id()))
+    assert outbox.age_s == 0
     await outbox.close()
     assert kept(path) == []
 

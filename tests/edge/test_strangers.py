@@ -38,7 +38,7 @@ async def asked(application: Any, method: str, path: str, *headers: tuple[bytes,
 @pytest.fixture
 def parts() -> Parts:
     nobody = cast(Any, None)
-    return Parts(OnePrincipal(), cast(Any, FixedCatalog.__new__(FixedCatalog)), nobody, nobody, nobody, nobody, {})
+    return Parts(OnePrincipal(), cast(Any, FixedCatalog.__new__(FixedCatalog)), nobody, nobody, nobody, nobody, {}, nobody)
 
 
 @pytest.mark.parametrize("path", ["/v1/me/receipts/no-charging-id", "/v1/me/balance", "/v1/models", "/v1/models/small"])

@@ -49,7 +49,9 @@ class Shop:
 
     def buys(self, offering_id: str, payment: str | None) -> "Customer":
         customer = self.account()
-        order = customer.order(offering_id, payment, self._fresh())
+        fresh = self._fresh()
+        # Asked for where a plan is sold once to a person or company.
+        order = customer.order(offering_id, payment, fresh, identity=f"person:{fresh}")
         if payment == "external":
             order = self.admin(
                 "POST", f"/accounts/{customer.account_id}/orders/{order['order_id']}/payment", {"payment_reference": "bank-1"}
@@ -66,8 +68,8 @@ class Customer:
         self.account_id = account_id
         self.sdk = sdk
 
-    def order(self, offering_id: str, payment: str | None, key: str) -> dict[str, Any]:
-        body = {"offering_id": offering_id, "idempotency_key": key, **({"payment_method": payment} if payment else {})}
+    def order(self, offering_id: str, payment: str | None, key: str, identity: str | None = None) -> dict[str, Any]:
+        body = {"offering_id": offering_id, "idempotency_key": key, "payment_method": payment, "identity": identity}
         return self._shop.admin("POST", f"/accounts/{self.account_id}/orders", body)
 
     def pays_in(self, yuan: int) -> None:
@@ -191,13 +193,38 @@ def test_a_blended_price_is_that_of_all_tokens_together(shop: Shop) -> None:
     assert customer.total("CNY")["usage"] == 279 + 21 + 33
 
 
-def test_a_free_trial_has_no_price(shop: Shop) -> None:
-    customer = shop.buys("cn-unicom-one-person-30m", None)
+def test_a_free_trial_has_no_price_and_each_company_has_it_once(shop: Shop) -> None:
+    trial, company = "cn-unicom-one-person-30m", "company:91310000MA1FL0000X"
+    customer = shop.account()
+    assert customer.order(trial, None, "trial", company)["state"] == "completed"
     customer.calls("deepseek-v4-pro")
     (bucket,) = customer.balance()["buckets"]
     assert (bucket["granted"], bucket["consumed"]) == (30_000_000 * MICRO, 30 * MICRO)
-    with pytest.raises(AssertionError, match="not_possible"):
-        customer.order("cn-unicom-one-person-30m", None, "again")
+    assert customer.total("TOKEN")["balance"] == 30 * MICRO
+    second = shop.account()
+    for buyer, key in ((customer, "again"), (second, "trial")):
+        with pytest.raises(AssertionError, match="not_possible"):
+            buyer.order(trial, None, key, company)
+    with pytest.raises(AssertionError, match="missing_field"):
+        second.order(trial, None, "trial")
+    assert second.balance()["buckets"] == []
+
+
+def test_a_person_has_a_token_plan_once_and_gets_nothing_of_it_back(shop: Shop) -> None:
+    person = "phone:+86 139 0000 0001"
+    customer, family = shop.account(), shop.account()
+    order = customer.order("token-plan-50m", "external", "plan", person)
+    # While it waits for its payment nobody else of the person's has it, and after that not either.
+    with pytest.raises(AssertionError, match="waits for its payment"):
+        family.order("token-plan-50m", "external", "plan", person)
+    path = f"/accounts/{customer.account_id}/orders/{order['order_id']}"
+    assert shop.admin("POST", f"{path}/payment", {"payment_reference": "bank-1"})["state"] == "completed"
+    with pytest.raises(AssertionError, match="has it"):
+        family.order("token-plan-50m", "external", "plan", person)
+    with pytest.raises(AssertionError, match="without refund"):
+        subscription = f"/accounts/{customer.account_id}/subscriptions/{order['subscription_id']}/refund"
+        shop.admin("POST", subscription, {"reason": "no need", "idempotency_key": "back"})
+    assert family.order("token-plan-50m", "external", "plan", "phone:+86 139 0000 0002")["state"] == "awaiting_payment"
 
 
 def test_money_is_paid_before_or_at_the_months_end(shop: Shop) -> None:

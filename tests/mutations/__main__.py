@@ -21,6 +21,7 @@ from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
 from tests.mutations.games import GAMES
+from tests.mutations.identities import IDENTITIES
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
 from tests.mutations.members import MEMBERS
@@ -66,6 +67,7 @@ MUTATIONS = (
     *OWNERSHIP,
     *RECORDS,
     *MEMBERS,
+    *IDENTITIES,
     *ACTORS,
     *RUNS,
     *RULES,

@@ -202,8 +202,8 @@ _OF_OUTBOX: Final = (
     one(
         "an outbox that is opened is empty",
         _OUTBOX,
-        "return cls(database, releases_max, len(rows)),",
-        "return cls(database, releases_max, 0),",
+        "return cls(database, releases_max, [each.charging_id for each in left], clock),",
+        "return cls(database, releases_max, [], clock),",
         _IN_OUTBOX,
     ),
 )

@@ -44,7 +44,7 @@ def routes(application: Litestar) -> Iterator[Route]:
 
 # What routes call is not called here.
 _NOTHING: Any = None
-_PARTS = Parts(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, conditions={})
+_PARTS = Parts(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, conditions={}, checks=_NOTHING)
 CLIENTS = [*(Route(path, "POST", None) for path, _ in CALLS), *routes(clients_application(_PARTS, SystemClock()))]
 OPERATORS = [*routes(operators_application(_PARTS, "x" * 16, SystemClock()))]
 ROUTES = {(TEMPLATE.sub("{}", route.path), route.method): route for route in (*CLIENTS, *OPERATORS)}

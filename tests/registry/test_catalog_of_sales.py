@@ -120,7 +120,8 @@ MISTAKES = [
     ("valid_days: 30,", "valid_days: 30, weight: 1,", f"{PACK}.allowances", "have weights, which go with a price only"),
     ("    display_name: A pack\n", "    display_name: A pack\n    refundable: false\n",
      f"{PACK}.refundable", "goes with a price only"),
-    ("    abandoned_answer: made\n", "    once: {per: person}\n", f"{SOLD}.once.per", "must be account; it is 'person'"),
+    ("    abandoned_answer: made\n", "    once: {per: person}\n",
+     f"{SOLD}.once.per", "must be account or identity; it is 'person'"),
     ("    abandoned_answer: made\n", "    once: {per: account, period: year}\n",
      f"{SOLD}.once.period", "must be day or week or month; it is 'year'"),
     ("    final_unit: {action: restrict_access", "    once: {per: account}\n    final_unit: {action: restrict_access",
@@ -229,10 +230,11 @@ def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -
 
 def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:
     bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: week}\n", SALES)
-    write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: account}\n", bounded))
+    write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: identity}\n", bounded))
     offerings = {each.offering_id: each for each in load_catalog([tmp_path]).offerings}
     bounds = {offering_id: each.once.period for offering_id, each in offerings.items() if each.HasField("once")}
     assert bounds == {"monthly": registry_pb2.PERIOD_WEEK, "pack": registry_pb2.PERIOD_UNSPECIFIED}
+    assert [each for each in bounds if offerings[each].once.per_identity] == ["pack"]
 
 
 def test_weights_are_millionths_and_none_where_none_are_given(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from services.registry.app import run_registry
 from services.registry.config import RegistryConfig
 from services.runtime.clients import answer, connect
 from services.runtime.errors import ServiceError, from_rpc
+from services.runtime.instruments import page
 from services.runtime.lifecycle import Lifecycle
 from tests.registry.catalogs import CATALOG, changed, write
 from tests.waiting import WAIT_S
@@ -41,6 +42,11 @@ class Client:
         status = (await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)).status
         assert status in (SERVING, NOT_SERVING)
         return bool(status == SERVING)
+
+
+def told(metric: str) -> float:
+    """What those on call see of the registry that was made last."""
+    return float(page().decode().rpartition(f"{metric} ")[2].partition("\n")[0])
 
 
 @asynccontextmanager
@@ -109,11 +115,13 @@ async def test_an_invalid_change_keeps_the_last_valid_catalog(tmp_path: Path) ->
         with logged(f"the catalog's change is refused, revision 1 stays in force: {path}:") as refused:
             write(tmp_path, changed("unit: TOKEN", "unit: GALLON"))
             await asyncio.wait_for(refused.wait(), WAIT_S)
+        assert told("registry_catalog_refused") == 1
         assert await client.get() == first
         assert await client.serving("")
         with logged("the catalog's files are valid again: revision 1 stays in force") as valid_again:
             write(tmp_path, CATALOG)
             await asyncio.wait_for(valid_again.wait(), WAIT_S)
+        assert (told("registry_catalog_refused"), told("registry_catalog_revision")) == (0, 1)
         path.unlink()
         write(tmp_path, changed("display_name: Large", "display_name: Larger"))
         assert (await anext(watch)).catalog.revision == 2

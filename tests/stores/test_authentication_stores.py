@@ -4,14 +4,17 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.sqlite_store import SqliteStore
 from services.authentication.store import (
+    ENTITLEMENT_MARGIN_US,
     MINTED_LISTED,
     MINTED_MEMORY_US,
+    Entitlement,
     Invitation,
     Key,
     Member,
@@ -216,7 +219,7 @@ async def test_a_file_of_the_release_before_is_brought_up_to_date(tmp_path: Path
     revoked = await before.revoke_key("key-1", 7_000)
     await before.close()
     with sqlite3.connect(file) as connection:
-        for table in ("suspension", "external_id", "invitation"):
+        for table in ("suspension", "external_id", "invitation", "entitlement"):
             connection.execute(f"DROP TABLE {table}")
         for index in ("api_key_parent", "api_key_end"):
             connection.execute(f"DROP INDEX {index}")
@@ -456,3 +459,82 @@ async def test_an_invitation_is_to_an_account_that_is_there_and_is_made_once(sto
     with pytest.raises(ServiceError, match="its code was shown then") as raised:
         await store.add_invitation(invitation("1")._replace(code_hash=b"hash-2"))
     assert reason(raised) == "ALREADY_EXISTS"
+
+
+# Entitlements
+
+
+def wish(account_id: str, identity: str = "x", until_us: int = 1_000, offering_id: str = "trial") -> Entitlement:
+    return Entitlement(offering_id, f"hash-{identity}".encode(), account_id, until_us)
+
+
+async def entitled(
+    store: Store, account_id: str, *over: tuple[str, int], now_us: int = 0, **wanted: Any
+) -> int | list[tuple[str, int]]:
+    """Until when the account is entitled, or those in the way."""
+    outcome = await store.entitle(wish(account_id, **wanted), now_us, over)
+    return outcome.made.until_us if outcome.made else [(each.account_id, each.until_us) for each in outcome.in_the_way]
+
+
+@pytest.fixture
+async def three(store: Store) -> Store:
+    for number in (1, 2, 3):
+        await store.add_member(member(f"{number}", f"acct-{number}"))
+    return store
+
+
+async def test_one_account_is_entitled_for_an_identity_and_one_identity_for_an_account(three: Store) -> None:
+    assert await entitled(three, "acct-1") == 1_000
+    assert await entitled(three, "acct-2") == [("acct-1", 1_000)]
+    assert await entitled(three, "acct-1", identity="y") == [("acct-1", 1_000)]
+    # Another offering, another identity of another account.
+    assert await entitled(three, "acct-2", offering_id="plan") == 1_000
+    assert await entitled(three, "acct-2", identity="y") == 1_000
+    assert await entitled(three, "acct-1", identity="y") == [("acct-1", 1_000), ("acct-2", 1_000)]
+    with pytest.raises(ServiceError) as raised:
+        await entitled(three, "acct-4")
+    assert reason(raised) == "ACCOUNT_UNKNOWN"
+
+
+async def test_an_entitlement_goes_to_another_account_when_nothing_is_under_way_and_it_is_known_to_be_over(three: Store) -> None:
+    until_us = await entitled(three, "acct-1")
+    assert isinstance(until_us, int)
+    # Its order is under way, whatever anybody knows.
+    assert await entitled(three, "acct-2", ("acct-1", until_us)) == [("acct-1", until_us)]
+    await three.end_entitlement("acct-1", "trial", until_us, 0)
+    assert await entitled(three, "acct-2") == [("acct-1", until_us)]
+    assert await entitled(three, "acct-2", ("acct-1", until_us - 1)) == [("acct-1", until_us)]
+    assert await entitled(three, "acct-2", ("acct-1", until_us)) == until_us
+    assert await entitled(three, "acct-1", ("acct-1", until_us)) == [("acct-2", until_us)]
+
+
+async def test_each_order_of_an_account_is_waited_for(three: Store) -> None:
+    first, second = [await entitled(three, "acct-1") for _ in range(2)]
+    # They differ, so that a caller that knew the first to be over does not take the second for it.
+    assert (first, second) == (1_000, 1_001)
+    await three.end_entitlement("acct-1", "trial", 1_001, 0)
+    assert await entitled(three, "acct-2", ("acct-1", 1_001)) == [("acct-1", 1_001)]
+    await three.end_entitlement("acct-1", "trial", 1_000, 0)
+    assert await entitled(three, "acct-2", ("acct-1", 1_000)) == [("acct-1", 1_001)]
+    assert await entitled(three, "acct-2", ("acct-1", 1_001)) == 1_000
+
+
+async def test_an_order_that_was_never_answered_is_under_way_until_its_time_is_over_at_accounting_too(three: Store) -> None:
+    await entitled(three, "acct-1")
+    late_us = 1_000 + ENTITLEMENT_MARGIN_US
+    # Its account goes on at any time.
+    assert await entitled(three, "acct-1", until_us=500) == 1_001
+    assert await entitled(three, "acct-2", ("acct-1", 1_001), now_us=late_us) == [("acct-1", 1_001)]
+    assert await entitled(three, "acct-2", ("acct-1", 1_001), now_us=late_us + 1, until_us=late_us * 2) == late_us * 2
+    # An answer that comes then ends nothing of the other account, nor of a later order of its own.
+    await three.end_entitlement("acct-1", "trial", 1_001, late_us + 1)
+    assert await entitled(three, "acct-1", ("acct-2", late_us * 2), now_us=late_us + 1) == [("acct-2", late_us * 2)]
+    await three.end_entitlement("acct-2", "trial", late_us * 2, late_us * 2)
+    assert await entitled(three, "acct-1", ("acct-2", late_us * 2), now_us=late_us * 2) == [("acct-2", late_us * 2)]
+
+
+async def test_of_many_accounts_at_once_one_is_entitled(three: Store) -> None:
+    outcomes = await asyncio.gather(*(entitled(three, f"acct-{1 + number % 3}", identity="one") for number in range(30)))
+    winners = {number % 3 for number, outcome in enumerate(outcomes) if isinstance(outcome, int)}
+    assert len(winners) == 1
+    assert sum(isinstance(outcome, int) for outcome in outcomes) == 10

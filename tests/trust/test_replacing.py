@@ -14,9 +14,11 @@ import pytest
 from cryptography import x509
 
 from services.cli.processes import free_ports
-from services.runtime.certificates import Certificates, GrpcClientConfig, GrpcServerConfig
+from services.runtime.certificates import Certificates, GrpcClientConfig, GrpcServerConfig, certificates_of
 from services.runtime.clients import answer, connect
 from services.runtime.errors import ServiceError
+from services.runtime.instruments import page
+from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tests.trust.authority import files_of, made, pems, write_pems
 from tests.waiting import until
@@ -105,6 +107,14 @@ async def _shown(address: str, folder: Path) -> str:
     shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
     writer.close()
     return str(shown.serial_number)
+
+
+async def test_those_on_call_see_when_the_certificate_in_use_ends(authority: Path) -> None:
+    config = GrpcClientConfig(**files_of(authority, "registry"))
+    async with certificates_of("registry", config, Lifecycle()):
+        end_s = float(page().decode().rpartition('certificate_end_timestamp_seconds{service="registry"} ')[2].partition("\n")[0])
+    (certificate,) = x509.load_pem_x509_certificates((authority / "registry" / "tls.crt").read_bytes())
+    assert end_s == certificate.not_valid_after_utc.timestamp()
 
 
 async def test_new_connections_use_new_certificates_and_old_streams_go_on(authority: Path) -> None:

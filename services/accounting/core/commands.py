@@ -216,13 +216,15 @@ class WriteOffDebt(msgspec.Struct, frozen=True, gc=False):
     idempotency_key: str
 
 
-class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
+class PlaceOrder(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Orders an offering. `payment` says how its price is paid."""
 
     account_id: str
     offering_id: str
     payment: Payment
     idempotency_key: str
+    # Until then authentication lets the account alone buy what is sold once to an identity; 0: it was not asked.
+    entitled_until_us: int = 0
 
 
 class ConfirmPayment(msgspec.Struct, frozen=True, gc=False):
@@ -241,7 +243,7 @@ class CancelOrder(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-class ChangeSubscription(msgspec.Struct, frozen=True, gc=False):
+class ChangeSubscription(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Puts a subscription on another offering: at once, or from the next cycle on."""
 
     account_id: str
@@ -250,6 +252,8 @@ class ChangeSubscription(msgspec.Struct, frozen=True, gc=False):
     payment: Payment
     at_once: bool
     idempotency_key: str
+    # As in `PlaceOrder`.
+    entitled_until_us: int = 0
 
 
 class CancelSubscription(msgspec.Struct, frozen=True, gc=False):
@@ -342,6 +346,13 @@ class ReadAccount(msgspec.Struct, frozen=True, gc=False):
     member_id: str = ""
 
 
+class AskOffering(msgspec.Struct, frozen=True, gc=False):
+    """Asks whether the account may buy an offering that is sold once, or has it, waits for it or has had it."""
+
+    account_id: str
+    offering_id: str
+
+
 class FindRecords(msgspec.Struct, frozen=True, gc=False):
     """Asks where a closed session's records stand in the journal."""
 
@@ -380,6 +391,7 @@ Command = (
     | EndRuns
     | ListRuns
     | ReadAccount
+    | AskOffering
     | FindRecords
     | ApplyDue
 )
@@ -396,6 +408,11 @@ _CALL_KEY_BYTES: Final = 16
 def digest_of(command: Command) -> bytes:
     """Eight bytes that differ when the content of a repeat does; the same for each release that knows all that is set in it."""
     return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()
+
+
+def digest_of_order(command: PlaceOrder | ChangeSubscription) -> bytes:
+    """The digest of a command that places an order. A repeat is entitled anew, and is the same command."""
+    return digest_of(msgspec.structs.replace(command, entitled_until_us=0))
 
 
 def _with_short_head(encoded: bytes) -> bytes:
@@ -598,6 +615,12 @@ class AccountView(msgspec.Struct, frozen=True, gc=False):
     valid_until_us: int = 0
 
 
+class OfferingHad(msgspec.Struct, frozen=True, gc=False):
+    """Why the account may not buy the offering now; empty: it may."""
+
+    remark: str
+
+
 class RecordsFound(msgspec.Struct, frozen=True, gc=False):
     """The journal rows of a session's records."""
 
@@ -650,6 +673,7 @@ Answer = (
     | Returned
     | TransferView
     | AccountView
+    | OfferingHad
     | RecordsFound
     | RunsFound
     | Done

@@ -14,6 +14,7 @@ from services.accounting.core.account.state import Account
 from services.accounting.core.commands import (
     AccountView,
     ApplyDue,
+    AskOffering,
     CancelOrder,
     CancelSubscription,
     ChangeSubscription,
@@ -49,7 +50,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import AccountOpened
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales import orders, refunds, subscriptions
+from services.accounting.core.sales import once, orders, refunds, subscriptions
 from services.accounting.core.sessions import create, extend, settle
 from services.accounting.core.sessions.limited import rules_of
 
@@ -147,6 +148,7 @@ _RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision
     CancelSubscription: subscriptions.cancel_subscription,
     RefundPurchase: refunds.refund_purchase,
     ReadAccount: _read,
+    AskOffering: once.ask_offering,
     FindRecords: _find_records,
     ApplyDue: _nothing,
 }

@@ -97,6 +97,8 @@ class OfferingRules(NamedTuple):
     calibrated: bool = False
     # By unit: the most that an account may owe.
     debt_limits: dict[str, int] = {}  # noqa: RUF012  # read only
+    # It is sold once to an identity, which authentication knows.
+    per_identity: bool = False
 
 
 class Line(NamedTuple):

@@ -80,6 +80,7 @@ _MIGRATIONS: Final = (
     CREATE INDEX checkpoint_due ON checkpoint (part_id, next_due_us, account_id) WHERE next_due_us IS NOT NULL;
     """,
 )
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 _IDENTITY: Final = "SELECT cell_id, era FROM cell"
 _COMMIT: Final = """

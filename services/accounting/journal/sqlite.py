@@ -136,6 +136,7 @@ MIGRATIONS: Final = (
     ALTER TABLE journal_row RENAME TO journal
     """,
 )
+SCHEMA_VERSION: Final = len(MIGRATIONS)
 
 _PARTITIONS: Final = "SELECT part_id, epoch, next_seq, low_water, last_time_us FROM partition"
 _ORDER: Final = "ORDER BY part_id"

@@ -19,6 +19,7 @@ from services.accounting.rpc.fields import (
     call_key_of,
     charging_id_of,
     close_cause_of,
+    entitled_until_us_of,
     measure_of,
     name_of,
     not_negative,
@@ -208,6 +209,7 @@ def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
         offering_id=name_of("offering_id", request.offering_id),
         payment=payment_of(request.payment_method),
         idempotency_key=name_of("idempotency_key", request.idempotency_key),
+        entitled_until_us=entitled_until_us_of(request),
     )
 
 
@@ -234,6 +236,7 @@ def change_subscription_of(request: pb.ChangeSubscriptionRequest) -> commands.Ch
         payment=payment_of(request.payment_method),
         at_once=request.at_once,
         idempotency_key=name_of("idempotency_key", request.idempotency_key),
+        entitled_until_us=entitled_until_us_of(request),
     )
 
 
@@ -381,6 +384,11 @@ def read_usage_of(request: pb.GetUsageRequest) -> commands.ReadAccount:
     return commands.ReadAccount(
         account_id_of(request.account_id), name_of("key_id", request.key_id), name_of("member_id", request.member_id)
     )
+
+
+def ask_offering_of(request: pb.HasOfferingRequest) -> commands.AskOffering:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.AskOffering(account_id_of(request.account_id), name_of("offering_id", request.offering_id))
 
 
 def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecords:

@@ -190,6 +190,16 @@ def _storable(field: str, value: str) -> str:
     return value
 
 
+def entitled_until_us_of(request: pb.PlaceOrderRequest | pb.ChangeSubscriptionRequest) -> int:
+    """The end of an entitlement; 0: there is none."""
+    if not request.HasField("entitled_until_time"):
+        return 0
+    until_us = request.entitled_until_time.seconds * 1_000_000 + request.entitled_until_time.nanos // 1_000
+    if not 0 < until_us <= _VALIDITY_S_MAX * 1_000_000:
+        raise invalid("entitled_until_time must lie within a century of 1970")
+    return until_us
+
+
 def not_negative(field: str, value: int) -> int:
     """A number from 0 on."""
     if value < 0:

@@ -62,16 +62,7 @@ def journal_entry_message(
         case entries.BucketExpired():
             message.bucket_expired.CopyFrom(pb.BucketExpired(bucket_id=entry.bucket_id, amount=entry.amount))
         case entries.SessionCreated():
-            message.session_created.CopyFrom(
-                pb.SessionCreated(
-                    charging_id=entry.charging_id,
-                    model_id=entry.model_id,
-                    key_id=entry.key_id,
-                    member_id=entry.member_id,
-                    hold=bucket_amounts(entry.hold),
-                    output_tokens_granted=entry.output_granted,
-                )
-            )
+            message.session_created.CopyFrom(_created_message(entry))
         case entries.SessionUpdated():
             message.session_updated.CopyFrom(
                 pb.SessionUpdated(
@@ -80,6 +71,8 @@ def journal_entry_message(
                     used=usage_message(entry.used),
                     hold_added=bucket_amounts(entry.hold_added),
                     output_tokens_granted=entry.output_granted,
+                    output_tokens_payable=entry.output_payable,
+                    final=entry.final,
                 )
             )
         case entries.SessionSettled():
@@ -220,6 +213,28 @@ def _run_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
             message.call_labelled.charging_id, message.call_labelled.run_label = entry.charging_id, entry.run_label
         case _:
             raise AssertionError(f"{type(entry).__name__} has no message")
+
+
+def _created_message(entry: entries.SessionCreated) -> pb.SessionCreated:
+    return pb.SessionCreated(
+        charging_id=entry.charging_id,
+        model_id=entry.model_id,
+        key_id=entry.key_id,
+        member_id=entry.member_id,
+        hold=bucket_amounts(entry.hold),
+        output_tokens_granted=entry.output_granted,
+        offering_id=entry.offering_id,
+        tariff_id=entry.tariff.tariff_id,
+        tariff_version=entry.tariff.version,
+        unit=unit_message(entry.tariff.unit),
+        input_tokens_bound=entry.input_bound,
+        input_tokens_reserved=entry.input_bound if entry.input_reserved < 0 else entry.input_reserved,
+        output_tokens_limit=entry.output_limit,
+        output_tokens_payable=entry.output_payable,
+        likely=entry.expected,
+        final=entry.final,
+        counter_ids=[counter_id for counter_id, _ in entry.counters],
+    )
 
 
 def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:

@@ -15,6 +15,7 @@ from services.accounting.core.commands import (
     Answer,
     BucketAdded,
     Command,
+    OfferingHad,
     Ordered,
     RecordsFound,
     Returned,
@@ -186,6 +187,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         self, request: pb.ChangeSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.ChangeSubscriptionResponse:
         return pb.ChangeSubscriptionResponse(order=await self._ordered(commands.change_subscription_of(request), request))
+
+    @_at_owner
+    async def HasOffering(self, request: pb.HasOfferingRequest, context: "_Context[Any, Any]") -> pb.HasOfferingResponse:
+        answer = await ask(self._groups, commands.ask_offering_of(request))
+        answers.raise_if_failed(answer)
+        assert isinstance(answer, OfferingHad)
+        return pb.HasOfferingResponse(remark=answer.remark)
 
     @_at_owner
     async def CancelSubscription(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from services.accounting.core.commands import Answer, Command, CreateSession, Failed, Refused, UpdateSession
+from services.accounting.core.commands import Answer, Command, CreateSession, Failed, Granted, Refused, UpdateSession
 from services.accounting.writer.asking import Caller, Pending
 from services.accounting.writer.metrics import Metrics, Refusals
 from services.accounting.writer.partition import Partition
@@ -37,6 +37,8 @@ class Answers:
         if type(answer) is Refused:
             self._metrics.refusals += 1
             self._refusals.remember(pending.command, answer, partition.last_time_us)
+        elif isinstance(answer, Granted) and type(pending.command) is CreateSession:
+            self._refusals.forget(pending.command.charging_id)
         account_id = pending.command.account_id
         self.waiting.append((partition, pending.caller, pending.tag, answer, account_id))
         self._of_waiting[account_id] = self._of_waiting.get(account_id, 0) + 1

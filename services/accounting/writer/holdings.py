@@ -8,6 +8,7 @@ from typing import Final
 from services.accounting.core.commands import Failed, Fault
 from services.accounting.journal.store import Claim, ClaimedPartition, Identity, Share, Store, check_reached, parts_of
 from services.accounting.writer.answers import Answers, Given, deliver_instead, refuse
+from services.accounting.writer.metrics import Metrics
 from services.accounting.writer.partition import Partition
 from services.accounting.writer.recovery import replay
 from services.runtime.errors import ServiceError
@@ -42,6 +43,7 @@ class Holdings:
         begun: Callable[[Iterable[Partition]], None],
         lost: Lost | None,
         answers: Answers,
+        metrics: Metrics,
     ) -> None:
         """`make` makes the state of a claimed partition; `begun` is called with partitions that are served from now on.
 
@@ -53,6 +55,7 @@ class Holdings:
         self._begun = begun
         self._lost = lost
         self._answers = answers
+        self._handovers = metrics.handovers
         self.identity = Identity("", 0)
         # All claims; a claimed partition that is being recovered is not among the partitions.
         self.claims: dict[int, Claim] = {}
@@ -103,6 +106,7 @@ class Holdings:
             self.claims.update((claim.part_id, claim) for claim in claims if claim.part_id in partitions)
             self.partitions.update(partitions)
             self._begun(partitions.values())
+        self._handovers["taken"] += len(partitions)
         return set(partitions)
 
     async def _replayed(self, claimed: ClaimedPartition) -> Partition:
@@ -130,6 +134,7 @@ class Holdings:
         async with self._claiming:
             # Partitions that were recovered meanwhile are given up too: nobody was told that they are still here.
             self._drop(part_ids)
+        self._handovers["given"] += len(leaving)
 
     def _drop(self, part_ids: Iterable[int]) -> None:
         """Forgets partitions; tells callers who wait for something of them."""
@@ -147,6 +152,7 @@ class Holdings:
     def lose(self, part_ids: set[int]) -> None:
         """Drops partitions that somebody else has claimed. Errors: `OwnershipLostError` where nobody is to be told."""
         self._drop(part_ids)
+        self._handovers["lost"] += len(part_ids)
         logger.warning("lost partitions %s to another owner", sorted(part_ids))
         if self._lost is None:
             raise OwnershipLostError(LOST)

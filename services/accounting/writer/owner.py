@@ -34,7 +34,7 @@ from services.accounting.writer.committer import Committer
 from services.accounting.writer.due import DueWork
 from services.accounting.writer.holdings import Holdings, Lost
 from services.accounting.writer.load import Loader
-from services.accounting.writer.metrics import Metrics, Refusals
+from services.accounting.writer.metrics import Commits, Metrics, Refusals
 from services.accounting.writer.partition import Partition, PartitionSettings
 from services.accounting.writer.transfers import Deliver, Transfers
 from services.partitions import partition_of
@@ -75,10 +75,11 @@ class Owner:
         *,
         lost: Lost | None = None,
         deliver: Deliver | None = None,
+        commits: Commits | None = None,
     ) -> None:
         """`lost` is called with partitions that somebody else has claimed; None: that ends `run` with `OwnershipLostError`.
 
-        `deliver` carries a transfer to the owner of the receiver's partition; None: all are owned here.
+        `deliver` carries a transfer to the owner of the receiver's partition; None: all are owned here. `commits`: see `Metrics`.
         """
         self._clock = clock
         self._share = settings.share
@@ -101,12 +102,12 @@ class Owner:
         self._attributes = True
         # The cell's number of partitions.
         self.partition_count = settings.partitions
-        self.metrics = Metrics()
+        self.metrics = Metrics(commits, settings.share.server)
         self.refusals = Refusals()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._answers = Answers(self.metrics, self.refusals)
-        self._holdings = Holdings(store, settings.incarnation, self._made, self._begun, lost, self._answers)
+        self._holdings = Holdings(store, settings.incarnation, self._made, self._begun, lost, self._answers, self.metrics)
         self._partitions = self._holdings.partitions
         self._committer = Committer(store, clock, self._holdings, self._answers, self.metrics)
         self._transfers = Transfers(self, self._holdings, deliver or self.receive, self._spawn)

@@ -1,6 +1,7 @@
 """Model calls: one application for each route, all of them over one call path."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -112,6 +113,7 @@ class ModelCalls:
         with self._bodies.coming(principal.account_id) as coming:
             look = self._reader.look(is_json=self._dialect.is_json)
             content = await client.read_body(self._body_bytes_max, coming, look)
+            client.read_s = time.monotonic()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             # Only now, because a body may take a minute to come; while it waits, its bytes count as coming.
             await turn.begin(client)

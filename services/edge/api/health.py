@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from services.runtime.instruments import CONTENT_TYPE
 from services.runtime.metrics import MetricsPage
 
 
@@ -24,7 +25,6 @@ def health_routes(conditions: Mapping[str, Callable[[], bool]]) -> list[HTTPRout
 
     @get("/metrics")
     async def metrics() -> Response[bytes]:
-        content_type, body = await page.read()
-        return Response(body, headers={"content-type": content_type})
+        return Response(await page.read(), headers={"content-type": CONTENT_TYPE})
 
     return [healthz, readyz, metrics]

@@ -1,6 +1,6 @@
 """GET /v1/me: a subscriber's own balance and receipts, by API key."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, get
@@ -102,7 +102,7 @@ def receipt_json(records: Sequence[billing_pb2.ReceiptRecord]) -> dict[str, Any]
             "debt_amount": charges[0]["debt_amount"],
         }
     if len(lines) == 1:
-        receipt["class_charges"] = _class_charges(settled)
+        receipt["class_charges"] = class_charges_json(settled.class_charges)
     return {
         **receipt,
         "attempts": [
@@ -178,7 +178,7 @@ def _record_json(record: billing_pb2.ReceiptRecord) -> dict[str, Any]:
         "debt_amount": settled.debt_amount,
         "absorbed_amount": settled.absorbed_amount,
         "debits": [{"bucket_id": debit.bucket_id, "amount": debit.amount} for debit in settled.debits],
-        "class_charges": _class_charges(settled),
+        "class_charges": class_charges_json(settled.class_charges),
         "close_cause": _close_cause(settled),
         "provenance": _provenance(settled),
         "usage": usage_json(settled.usage),
@@ -187,10 +187,11 @@ def _record_json(record: billing_pb2.ReceiptRecord) -> dict[str, Any]:
     }
 
 
-def _class_charges(settled: accounting_pb2.SessionSettled) -> list[dict[str, Any]]:
+def class_charges_json(charges: Iterable[accounting_pb2.ClassCharge]) -> list[dict[str, Any]]:
+    """Each class with its count, its rate in micro-units for 1,000,000, and its amount."""
     return [
         {"token_class": charge.token_class, "tokens": charge.tokens, "rate": charge.rate, "amount": charge.amount}
-        for charge in settled.class_charges
+        for charge in charges
     ]
 
 

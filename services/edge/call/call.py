@@ -149,8 +149,8 @@ class Call:
             self._metrics.doubted(self._route.vendor_id, doubt)
         if not self._session.released:
             self._metrics.settled(self._admitted.model.model_id, ended, used.charged, self._session.attempts)
-            if self._asked:
-                self._metrics.operations.record(time.monotonic() - self._asked_s, self._route.vendor_id)
+            if self._asked and ended is not Ended.UNANSWERED:
+                self._metrics.ended(self._route, ended, time.monotonic() - self._asked_s)
         provenance = provenance_of(ended, used)
         return Settlement(used.charged, provenance, cause_of(ended), used.unpaid)
 
@@ -170,12 +170,15 @@ class Call:
             route = turn.route
             if failed:
                 self._meter = self._new_meter()
+            if not failed:
+                self._metrics.added.record(began_s - self._client.read_s, "opening")
             try:
                 asked = self._vendor_request(route)
                 with self._client.interruptible():
                     self._stream = await self._ask(route, asked)
                     taken = await take(self._stream)
             except VendorFailure as failure:
+                self._metrics.unanswered(route, failure.outcome, time.monotonic() - began_s)
                 failed.append(self._failed(turn, failure))
                 self._close_stream()
                 self._session.attempts.append(_attempt(route, failure.outcome, failure.http_status, began_s))
@@ -246,7 +249,7 @@ class Call:
         assert self._turn is not None
         self._turn.answered()
         if self._request.streamed:
-            self._metrics.first_tokens.record(time.monotonic() - self._asked_s, self._route.vendor_id)
+            self._metrics.answered(self._route, time.monotonic() - self._asked_s)
 
     def _close_stream(self) -> None:
         if self._stream is not None:
@@ -426,10 +429,12 @@ class Call:
         if ended is Ended.WHOLE:
             ended = self._ended_whole(stream, used)
         problem = _PROBLEMS[ended]() if ended in _PROBLEMS else None
+        began_s = time.monotonic()
         try:
             await self._session.release(self._settlement(ended, used))
         except Problem as unsettled:
             problem = unsettled
+        self._metrics.added.record(time.monotonic() - began_s, "settling")
         if not self._request.streamed:
             if problem is not None:
                 raise problem

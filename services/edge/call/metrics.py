@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from services.edge.call.outcome import Ended
+from services.edge.catalog import Route
 from services.runtime.instruments import Counter, Histogram, export
 from services.token_classes import TOKEN_CLASSES, Vector
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -20,9 +21,26 @@ _ADVICE: Final = {
 _ADVICE_S: Final = 60.0
 # Upper ends in seconds, as OpenTelemetry advises for models.
 _BOUNDS_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-_VENDOR: Final = "gen_ai.provider.name"
+# An edge adds some milliseconds; where it adds a second, something waits.
+_ADDED_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_OF_MODEL: Final = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model")
+# OpenTelemetry's names of what vendors are asked for, by the dialect of the question; the last four are of our own.
+_OPERATIONS: Final = {
+    "openai_chat": "chat",
+    "anthropic_messages": "chat",
+    "openai_responses": "chat",
+    "openai_completions": "text_completion",
+    "openai_embeddings": "embeddings",
+    "openai_images": "images",
+    "openai_transcriptions": "transcriptions",
+    "openai_speech": "speech",
+    "rerank": "rerank",
+}
+# Ends of which the vendor's answer, or its client, has no fault.
+_WELL: Final = frozenset({Ended.WHOLE, Ended.CUT, Ended.LIMITED})
 # An enumeration works its members' values out anew each time.
 _WORDS: Final = {ended: ended.value for ended in Ended}
+_ERRORS: Final = {ended: "" if ended in _WELL else ended.value for ended in Ended}
 
 
 class CallMetrics:
@@ -33,20 +51,28 @@ class CallMetrics:
         self.calls = Counter("edge.calls", "Calls with a session, by model and by how they ended", ("model", "ended"))
         self.usage = Counter("edge.usage", "Charged usage by model and class, each in its class's measure", ("model", "class"))
         self.refusals = Counter("edge.refusals", "Calls that quota or a limit refused, by the reason", ("reason",))
-        self.attempts = Counter("edge.vendor.attempts", "Attempts at vendors by outcome", ("vendor", "outcome"))
+        self.attempts = Counter(
+            "edge.vendor.attempts", "Attempts at vendors by the model there and by outcome", ("vendor", "model", "outcome")
+        )
         self.failures = Counter("edge.vendor.failures", "Vendors' failures by what they mean", ("vendor", "meaning"))
         self.doubts = Counter("edge.usage.doubtful", "Counts of vendors that can't be true", ("vendor", "doubt"))
         self.first_tokens = Histogram(
             "gen_ai.server.time_to_first_token",
             "Time to the first output of a stream since its vendor was asked",
-            (_VENDOR,),
+            _OF_MODEL,
             _BOUNDS_S,
         )
         self.operations = Histogram(
             "gen_ai.client.operation.duration",
-            "Time from asking the vendor that answers to the end of its answer",
-            (_VENDOR,),
+            "Time from asking a vendor to the end of its answer, or to its failure",
+            (*_OF_MODEL, "error.type"),
             _BOUNDS_S,
+        )
+        self.added = Histogram(
+            "edge.call.added.duration",
+            "Time that the edge and accounting add to a call, before its vendor is asked and at its end",
+            ("part",),
+            _ADDED_S,
         )
         # By vendor and meaning, the time of the last advice.
         self._advised: dict[tuple[str, str], float] = {}
@@ -58,7 +84,19 @@ class CallMetrics:
             if count:
                 self.usage.add(model_id, name, count=count)
         for attempt in attempts:
-            self.attempts.add(attempt.vendor_id, attempt.outcome)
+            self.attempts.add(attempt.vendor_id, attempt.vendor_model_id, attempt.outcome)
+
+    def answered(self, route: Route, duration_s: float) -> None:
+        """Records the first output of a stream."""
+        self.first_tokens.record(duration_s, _operation(route), route.vendor_id, route.model_id)
+
+    def ended(self, route: Route, ended: Ended, duration_s: float) -> None:
+        """Records the end of an answer that a vendor began, or was asked for when the call ended."""
+        self.operations.record(duration_s, _operation(route), route.vendor_id, route.model_id, _ERRORS[ended])
+
+    def unanswered(self, route: Route, outcome: str, duration_s: float) -> None:
+        """Records an attempt that was none."""
+        self.operations.record(duration_s, _operation(route), route.vendor_id, route.model_id, outcome)
 
     def doubted(self, vendor_id: str, doubt: str) -> None:
         """Counts a vendor's count that could not be true, or is strange but believed (`input_too_small`, `output_above_text`).
@@ -87,4 +125,9 @@ class CallMetrics:
             self.doubts,
             self.first_tokens,
             self.operations,
+            self.added,
         )
+
+
+def _operation(route: Route) -> str:
+    return _OPERATIONS.get(route.endpoint.dialect, route.endpoint.dialect)

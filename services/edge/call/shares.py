@@ -146,6 +146,11 @@ class FairQueue(Generic[_Call]):
         if self._costs[account_id] <= 0:
             del self._costs[account_id], self._ends[account_id]
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait; may be asked in any thread."""
+        return sum(not call.done() for _, _, _, _, call in self._heap.copy())
+
     def next(self) -> _Call | None:
         """Takes out the call whose turn it is; None: no call waits."""
         while self._heap:

@@ -15,7 +15,7 @@ from services.edge.call.shares import FairQueue, Places, Shares
 from services.edge.http.connection import Client
 from services.edge.http.problems import Problem, overloaded
 from services.runtime.http.pace import Pace
-from services.runtime.instruments import Counter, export
+from services.runtime.instruments import Counter, Gauge, export
 
 # Refusals a second, each of which costs some 0.3 ms. The others wait for this long at most.
 _SHED_PER_SECOND: Final = 200.0
@@ -172,7 +172,7 @@ class Turns:
 
     def export(self) -> None:
         """Shows the counts from now on."""
-        export(self.shed)
+        export(self.shed, Gauge("edge.calls.waiting", "Calls that wait for their turn", lambda: self._queue.waiting))
 
 
 def _last_of_connection() -> Problem:

@@ -20,6 +20,7 @@ from services.edge.config import EdgeConfig
 from services.partitions import partition_of
 from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
+from services.runtime.instruments import Gauge, export
 from services.runtime.logs import KEPT
 from services.runtime.timeouts import Timeouts
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -79,6 +80,10 @@ class ChargingClient:
     def up(self) -> bool:
         """Whether accounting can be asked: every partition that has an owner is connected to it."""
         return bool(self._owners) and all(self._lanes[address].up for address in self._owners.values())
+
+    def export(self) -> None:
+        """Shows from now on how many operations wait for an answer."""
+        export(Gauge("edge.charging.unanswered", "Operations that accounting has not answered", lambda: len(self._unanswered)))
 
     async def __aenter__(self) -> Self:
         self._following = asyncio.create_task(self._follow_owners(), name="charging-owners")

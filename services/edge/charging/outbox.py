@@ -6,14 +6,20 @@ The database is SQLite with every commit synchronised; writes during a commit go
 
 import asyncio
 import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import ServiceError
+from services.runtime.identifiers import uuid7_time_us
+from services.runtime.instruments import Gauge, export
 from services.runtime.sqlite import Database
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 
+_CLOCK: Final = SystemClock()
 _MIGRATIONS: Final = (
     """
     CREATE TABLE release (
@@ -27,20 +33,39 @@ _MIGRATIONS: Final = (
 class Outbox:
     """Holds at most `releases_max`; one process at a time."""
 
-    def __init__(self, database: Database, releases_max: int, count: int) -> None:
+    def __init__(self, database: Database, releases_max: int, left: Sequence[str], clock: Clock) -> None:
+        """`left`: the charging_ids of the Releases in the file."""
         self._database = database
         self._releases_max = releases_max
-        self._count = count
+        self._count = len(left)
+        self._clock = clock
+        # When each was kept, in microseconds since 1970, in that order; of those that a former process kept, when the call began.
+        self._kept_us = OrderedDict((each, uuid7_time_us(each) or clock.now_us()) for each in sorted(left))
+        self._oldest_us: int | None = next(iter(self._kept_us.values()), None)
         self._wanted: list[tuple[pb.ChargeOperation, asyncio.Future[None]]] = []
         self._delivered: list[str] = []
         self._writing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, releases_max: int) -> tuple[Self, list[pb.ChargeOperation]]:
+    async def open(cls, path: Path, releases_max: int, clock: Clock = _CLOCK) -> tuple[Self, list[pb.ChargeOperation]]:
         """Opens or creates the file; also returns the Releases left in it. Errors: those of `Database.open`."""
         database = await Database.open(path, _MIGRATIONS)
         rows = await database.read(lambda connection: connection.execute("SELECT operation FROM release").fetchall())
-        return cls(database, releases_max, len(rows)), [pb.ChargeOperation.FromString(row[0]) for row in rows]
+        left = [pb.ChargeOperation.FromString(row[0]) for row in rows]
+        return cls(database, releases_max, [each.charging_id for each in left], clock), left
+
+    def export(self) -> None:
+        """Shows from now on how many Releases it holds, and for how long."""
+        export(
+            Gauge("edge.outbox.releases", "Releases on disk that accounting has not answered", lambda: len(self._kept_us)),
+            Gauge("edge.outbox.age_seconds", "Age of the oldest Release on disk", lambda: self.age_s),
+        )
+
+    @property
+    def age_s(self) -> float:
+        """The age of the oldest Release in it; 0: it has none. May be asked in any thread."""
+        oldest_us = self._oldest_us
+        return 0.0 if oldest_us is None else max(0.0, (self._clock.now_us() - oldest_us) / 1_000_000)
 
     async def keep(self, operation: pb.ChargeOperation) -> None:
         """Returns once the Release is on disk. Errors: `ServiceError` STORE_UNAVAILABLE when the disk or the outbox is full."""
@@ -53,10 +78,14 @@ class Outbox:
         self._wanted.append((operation, kept))
         self._write()
         await kept
+        self._kept_us[operation.charging_id] = self._clock.now_us()
+        self._oldest_us = next(iter(self._kept_us.values()))
 
     def delivered(self, operation: pb.ChargeOperation) -> None:
         """Drops a Release that was answered. If the process ends before, it is delivered again, which is harmless."""
         self._delivered.append(operation.charging_id)
+        self._kept_us.pop(operation.charging_id, None)
+        self._oldest_us = next(iter(self._kept_us.values()), None)
         self._write()
 
     def _write(self) -> None:

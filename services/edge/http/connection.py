@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -44,6 +45,8 @@ class Client:
         self._depth = 0
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
+        # When its request was read; at first, when its head was.
+        self.read_s = time.monotonic()
         # Called once the session of the call is open.
         self.on_opened: Callable[[], None] | None = None
 

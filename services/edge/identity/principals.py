@@ -28,6 +28,7 @@ from services.runtime.clients import answer
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.http.exchange import Exchange
+from services.runtime.instruments import Gauge, export
 from services.runtime.logs import note
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -123,11 +124,17 @@ class Principals:
         self._watching: dict[str, set[End]] = {}
         self._revision = 0
         self._heard_s = float("-inf")
+        self._began_s = monotonic_s()
 
     @property
     def alive(self) -> bool:
         """Whether revocations are heard of, so that keys can be cached."""
         return self._monotonic_s() - self._heard_s <= self._silence_s
+
+    def export(self) -> None:
+        """Shows from now on how long ago revocations were last heard of."""
+        description = "Time since authentication's stream of revocations was last heard, or since the start"
+        export(Gauge("edge.revocations.age_seconds", description, lambda: self._monotonic_s() - max(self._heard_s, self._began_s)))
 
     def watch(self, principal: Principal, end: End) -> None:
         """Calls `end` when the principal's key is revoked, or its account suspended, until `unwatch`."""

@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
-
 from services.edge.catalog import Route
 from services.edge.routing.affinity import Seed, draw, even_order, seed_of, tie_of
 from services.edge.routing.breaker import LOST_IN_A_ROW, Breaker
@@ -20,6 +17,7 @@ from services.edge.routing.places import PLACE_S, Places
 from services.edge.vendors.errors import fault_of
 from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
+from services.runtime.instruments import Gauge, Values, export
 
 logger = logging.getLogger(__name__)
 
@@ -442,21 +440,15 @@ class Router:
         return [Probe(health.endpoint, health.breaker, era, self._clock_s) for health, era in asked if era is not None]
 
     def export(self) -> None:
-        """Shows the routes' states to OpenTelemetry from now on."""
-        metrics.get_meter("tokenline.edge").create_observable_gauge(
-            "edge.route.state",
-            callbacks=[self.states],
-            description="Routes: 0 called, 1 tried by one call, 2 left out, 3 left out for one account",
-        )
+        """Shows the routes' states from now on."""
+        description = "Routes: 0 called, 1 tried by one call, 2 left out, 3 left out for one account"
+        export(Gauge("edge.route.state", description, self.states, ("vendor", "model", "dialect")))
 
-    def states(self, options: CallbackOptions) -> Iterable[Observation]:
-        """The state of each route that was called."""
+    def states(self) -> dict[Values, float]:
+        """The state of each route that was called, by vendor, the model there and dialect."""
         now_s = self._clock_s()
-        # Copied in one step, because OpenTelemetry reads from another thread.
-        return [
-            Observation(health.breaker.state(now_s).value, {"vendor": vendor_id, "model": model, "dialect": dialect})
-            for (vendor_id, model, dialect), health in list(self._known.items())
-        ]
+        # Copied in one step, because another thread reads.
+        return {route: health.breaker.state(now_s).value for route, health in list(self._known.items())}
 
     def _bounded_places(self, route: Route) -> Places:
         """The places of a route's vendor and model, at this edge's share of the pace that all routes to it allow."""

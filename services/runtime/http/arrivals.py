@@ -38,8 +38,11 @@ Take = Callable[[socket.socket, str], Awaitable[None]]
 class Arrivals:
     """The connections that come to a port. `network_of` says what counts as one address."""
 
-    def __init__(self, limits: HttpLimits, taken: Callable[[], int], take: Take, refused: Callable[[str], None]) -> None:
-        """`taken` says how many connections have a place; `take` gives one a place, or closes it and says `left`."""
+    def __init__(self, limits: HttpLimits, taken: Callable[[], int], take: Take, refused: Callable[[str, str], None]) -> None:
+        """`taken` says how many connections have a place; `take` gives one a place, or closes it and says `left`.
+
+        `refused` is told a word for the reason, and an example.
+        """
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._taken = taken
@@ -120,7 +123,7 @@ class Arrivals:
                 continue
             except OSError as error:
                 if error.errno in _NO_FILES:
-                    self._refused("no file can be opened")
+                    self._refused("no_files", "no file can be opened")
                     self._loop.remove_reader(on)
                     self._loop.call_later(_NO_FILES_S, self._accept_again)
                 # Else no more wait.
@@ -135,7 +138,7 @@ class Arrivals:
         limits = self._limits
         held = self._of_address.get(address, 0)
         if held >= limits.connections_per_address_max:
-            self._refused(f"{address} has {held} connections")
+            self._refused("address_full", f"{address} has {held} connections")
             self._turn_away(came)
             return
         line = self._line_of(address)
@@ -143,7 +146,7 @@ class Arrivals:
         # Strangers may wait for the places of others, half of them as an address's first.
         may_wait = max(1, limits.connections_max // (8 if held else 4))
         if line is self._strangers and in_all >= limits.connections_max + may_wait:
-            self._refused(f"there are {in_all} connections")
+            self._refused("full", f"there are {in_all} connections")
             came.close()
             return
         if self._turned_away and in_all + len(self._turned_away) >= limits.connections_max:

@@ -98,7 +98,9 @@ class Listener:
         # Connections that send much, of which one is read at a time, and all at a pace.
         self._much = Pace(_MUCH_PER_SECOND, _MUCH_AT_ONCE)
         self._bulky: deque[Connection] = deque()
-        # Connections or requests refused since the last line in the log, and an example.
+        # Connections and requests refused since the start, by a word for the reason or by the status.
+        self.refusals: dict[str, int] = {}
+        # Those since the last line in the log, and an example.
         self._refused = 0
         self._refused_example = ""
         times_s = (limits.head_s, limits.body_s, limits.idle_s, limits.write_s, limits.answer_s)
@@ -117,10 +119,25 @@ class Listener:
         serving = not self.closing and self._arrivals.open
         return serving and (len(self._connections) < self.limits.connections_max or bool(self._ending or self._heads or self._idle))
 
+    @property
+    def answering(self) -> int:
+        """The number of requests whose answers are being made."""
+        return len(self._answers)
+
+    @property
+    def connected(self) -> int:
+        """The number of connections that have a place."""
+        return len(self._connections)
+
+    @property
+    def waiting(self) -> int:
+        """The number of connections that wait for one."""
+        return self._arrivals.waiting
+
     async def _take(self, came: socket.socket, address: str) -> None:
         """Gives a connection its place; one that ends, or has been without a request for the longest, makes way for it."""
         if len(self._connections) >= self.limits.connections_max:
-            self._count(f"there are {len(self._connections)} connections")
+            self._count("full", f"there are {len(self._connections)} connections")
             needless = self._first_to_go()
             if needless is None:
                 came.close()
@@ -329,9 +346,10 @@ class Listener:
 
     def count_refused(self, connection: Connection, status: int) -> None:
         """Counts a request that the server itself refused."""
-        self._count(f"{connection.address} was answered {status}")
+        self._count(str(status), f"{connection.address} was answered {status}")
 
-    def _count(self, example: str) -> None:
+    def _count(self, reason: str, example: str) -> None:
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
         self._refused += 1
         self._refused_example = example
 

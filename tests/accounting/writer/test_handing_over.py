@@ -103,6 +103,7 @@ async def opened_many(desk: Desk) -> None:
 async def test_a_partition_is_given_with_a_short_tail(desk: Desk) -> None:
     await opened_many(desk)
     await desk.owner.give({0})
+    assert desk.owner.metrics.handovers == {"taken": 1, "given": 1, "lost": 0}
     (part,) = await desk.store.partitions()
     assert part.next_seq > 300
     assert part.next_seq - part.low_water <= 64

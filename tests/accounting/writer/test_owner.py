@@ -220,6 +220,8 @@ def test_a_failed_commit_is_told_to_all_and_a_repeat_charges_once(failure: str) 
         assert sum(bucket.granted for bucket in account.buckets.values()) == 101 * UNIT
         assert account.sessions == {}
         assert desk.owner.metrics.recoveries == 1
+        # It has them still.
+        assert desk.owner.metrics.handovers == {"taken": 2, "given": 0, "lost": 0}
         findings = await desk.audit()
         assert findings.open_sessions == 0
 
@@ -361,6 +363,7 @@ async def test_what_was_decided_during_the_commit_that_showed_the_loss_is_told_o
     answers = await asyncio.wait_for(collector.wait(2), 10)
     assert [fault_of(answer) for answer in answers] == ["NOT_OWNER", "NOT_OWNER"]
     assert lost == [{0}]
+    assert owner.metrics.handovers == {"taken": 1, "given": 0, "lost": 1}
 
 
 # Another owner

@@ -58,6 +58,17 @@ async def test_of_a_call_that_is_refused_again_the_last_time_counts(desk: Desk) 
 
 
 @in_virtual_time
+async def test_a_call_that_passes_with_a_smaller_bound_was_not_refused(desk: Desk) -> None:
+    await desk.start()
+    await desk.open(10)
+    command = desk.create(11)
+    await refused(desk, command)
+    smaller = msgspec.structs.replace(command, input_bound=10)
+    assert isinstance(await desk.ask(smaller), Granted)
+    assert desk.owner.refusals.find(command.charging_id) is None
+
+
+@in_virtual_time
 async def test_an_event_can_be_refused_and_what_is_granted_is_not_remembered(desk: Desk) -> None:
     await desk.start()
     await desk.open(10)

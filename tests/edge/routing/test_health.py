@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 import pytest
-from opentelemetry.metrics import CallbackOptions
 
 from services.edge.call.dialect import Charged
 from services.edge.catalog import Route
@@ -25,8 +24,8 @@ def _vendors_asked(scene: Scene) -> list[str]:
     return [asked.url.split("/")[2] for asked in scene.vendors.asked]
 
 
-def _states(scene: Scene) -> dict[object, int | float]:
-    return {(each.attributes or {})["model"]: each.value for each in scene.router.states(CallbackOptions())}
+def _states(scene: Scene) -> dict[str, float]:
+    return {model: state for (_, model, _), state in scene.router.states().items()}
 
 
 async def _call(scene: Scene, head: str, charged: Charged = Charged.INPUT_AND_OUTPUT, account: str = PRINCIPAL.account_id) -> int:

@@ -382,6 +382,7 @@ async def test_malformed_requests_are_logged_once_a_look_with_their_count(caplog
             for _ in range(20):
                 await answer_to(listener, b"nonsense\r\n\r\n")
             await until(lambda: listener._refused == 0)
+            assert listener.refusals == {"400": 20}
     counts = [int(record.getMessage().split()[1]) for record in caplog.records]
     assert sum(counts) == 20
     assert len(counts) < 20

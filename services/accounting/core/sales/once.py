@@ -1,9 +1,22 @@
 """Offerings that are sold once to an account, for good or in a period of the calendar. Pure."""
 
 from services.accounting.core.account.state import Account
-from services.accounting.core.commands import Decision, Fault, fail
+from services.accounting.core.commands import AskOffering, Decision, Failed, Fault, OfferingHad, fail
 from services.accounting.core.cycles import period_bounds_us
+from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import Terms
+
+
+def ask_offering(account: Account, command: AskOffering, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Tells whether the account may buy an offering now, as far as that is sold once."""
+    rules = catalog.offerings.get(command.offering_id)
+    if rules is None or rules.terms is None:
+        return fail(Fault.OFFERING_UNKNOWN, f"no offering {command.offering_id!r} that is ordered is in the catalog")
+    refused = bought_already(account, rules.terms, now_us)
+    if refused is None:
+        return Decision((), OfferingHad(""))
+    assert isinstance(refused.answer, Failed)
+    return Decision((), OfferingHad(refused.answer.message))
 
 
 def bought_already(account: Account, terms: Terms, now_us: int, changed_id: str = "") -> Decision | None:

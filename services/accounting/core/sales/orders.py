@@ -17,7 +17,7 @@ from services.accounting.core.commands import (
     Fault,
     Ordered,
     PlaceOrder,
-    digest_of,
+    digest_of_order,
     fail,
 )
 from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced, PriceReturned
@@ -35,12 +35,12 @@ _PAYMENT_US_MAX: Final = 24 * 3_600 * 1_000_000
 
 def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Buys a pack or a subscription: at once if it is free or the account can pay, else when it is paid outside."""
-    digest = digest_of(command)
+    digest = digest_of_order(command)
     order_id = order_id_of(account, command)
     known = account.orders.get(order_id)
     if known is not None:
         return known_order(known, digest)
-    terms = sold(catalog, command.offering_id, command.payment)
+    terms = sold(catalog, command, now_us)
     if isinstance(terms, Decision):
         return terms
     if (refused := bought_already(account, terms, now_us) or no_room_for(account, terms)) is not None:

@@ -6,15 +6,16 @@ from typing import NamedTuple
 from services.accounting.core.account.state import Account, Bucket
 from services.accounting.core.amounts import whole
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
-from services.accounting.core.commands import Decision, Fault, fail
+from services.accounting.core.commands import ChangeSubscription, Decision, Fault, PlaceOrder, fail
 from services.accounting.core.cycles import cycle_end_us, days_of
 from services.accounting.core.entries import BucketExpired, BucketGranted, Entry, PriceCharged
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import Allowance, Payment, Terms
 
 
-def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms | Decision:
-    """The terms of an offering, if it can be ordered and paid by this method."""
+def sold(catalog: ChargingCatalog, command: PlaceOrder | ChangeSubscription, now_us: int) -> Terms | Decision:
+    """The terms of an offering, if it can be ordered and paid so, and the account is entitled to it where it must be."""
+    offering_id, payment = command.offering_id, command.payment
     rules = catalog.offerings.get(offering_id)
     if rules is None:
         return fail(Fault.OFFERING_UNKNOWN, f"no offering {offering_id!r} in the catalog; `tokenline offering list` shows them")
@@ -24,6 +25,14 @@ def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms 
     if terms.price and payment not in rules.payments:
         methods = ", ".join(sorted(each.name.lower() for each in rules.payments))
         return fail(Fault.NOT_POSSIBLE, f"offering {offering_id} can be paid by {methods}; not by {payment.name.lower()}")
+    if rules.per_identity:
+        if not command.entitled_until_us:
+            return fail(
+                Fault.NOT_POSSIBLE, f"offering {offering_id} is sold once to an identity; order it with the subscriber's identity"
+            )
+        if command.entitled_until_us <= now_us:
+            # Another account may be entitled by now.
+            return fail(Fault.UNAVAILABLE, f"the order of {offering_id} came after its entitlement was over; send it again")
     return terms
 
 

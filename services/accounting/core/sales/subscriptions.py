@@ -6,10 +6,10 @@ import msgspec
 
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.amounts import whole
-from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of, fail
+from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of_order, fail
 from services.accounting.core.entries import Entry, OrderCompleted, PriceReturned, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales.credit import Cause, Paid, credit_of, returned_entries, without_refund
+from services.accounting.core.sales.credit import Cause, Paid, credit_of, credits_of, returned_entries, without_refund
 from services.accounting.core.sales.once import bought_already
 from services.accounting.core.sales.openings import end_cycle, restart_entries
 from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
@@ -25,7 +25,7 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     At once: the cycle ends now, and its allowances with it. The price of the days that are left counts towards the new price. An
     excess comes back as money.
     """
-    digest = digest_of(command)
+    digest = digest_of_order(command)
     subscription = account.subscriptions.get(command.subscription_id)
     if subscription is None or subscription.state == "ended":
         return fail(Fault.ITEM_UNKNOWN, f"no subscription {command.subscription_id} is active on account {account.account_id}")
@@ -65,9 +65,11 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
     if outside:
         return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
-    restart = restart_entries(account, subscription, terms, command.payment, order_id, span)
-    if credit > span.price:
-        back = _give_back(account, subscription, credit - span.price, order_id, restart, catalog)
+    over = max(0, credit - span.price)
+    credited = credits_of(account, Paid.for_subscription(subscription), over, now_us)
+    restart = restart_entries(account, subscription, terms, command.payment, order_id, span, credited)
+    if over:
+        back = _give_back(account, subscription, over, order_id, restart, catalog)
         if isinstance(back, Decision):
             return back
         restart += back
@@ -103,7 +105,7 @@ def _terms_of(
     """The terms that a subscription is changed to, or the refusal of the change."""
     if (refused := _not_now(account, subscription, command)) is not None:
         return refused
-    terms = sold(catalog, command.offering_id, command.payment)
+    terms = sold(catalog, command, now_us)
     if isinstance(terms, Decision):
         return terms
     if terms.cycle is None:

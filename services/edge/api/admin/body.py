@@ -21,6 +21,11 @@ ValidDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 Scope = Literal["keys:mint"]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
+
+class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request without fields."""
+
+
 # A right value of each field, for the error that names the field.
 _RIGHT: Final = {
     "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
@@ -29,6 +34,8 @@ _RIGHT: Final = {
     "display_name": "a string of 1 to 200 characters, the name of the member",
     "member_id": "the ID of a member of the account; left out for its first",
     "code": "the code of an invitation, like inv-0123456789abcdef0123456789abcdef",
+    "phone_number": "a phone number like +8613800000001: a plus, the country's code and the number; null for none",
+    "line_code": "the code that the carrier sent to the line, 1 to 100 characters of ASCII",
     "invitation_days": "an integer of days, 1 to 365; left out for 7",
     "unit": '"TOKEN", "POINT" or "CURRENCY"',
     "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",
@@ -37,6 +44,7 @@ _RIGHT: Final = {
     "priority": "an integer, 0 to 1000; lower burns first",
     "payment_method": '"prepaid", "phone_bill" or "external"; left out where nothing is to be paid',
     "payment_reference": "a string of 1 to 200 characters, none a control character, the payer's own",
+    "identity": "the subscriber's: phone:+8613800138000, company:NUMBER or person:NUMBER, without control characters",
     "reason": "a string of 1 to 500 characters",
     "at_once": "true or false",
     "write_missing": "true or false",

@@ -9,7 +9,7 @@ from litestar import Request, get, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from services.edge.api.account_json import rfc3339, unit_json
+from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
 from services.edge.api.admin.body import TIMEOUT_S, Name, parse, wrong
 from services.edge.api.admin.command import give
 from services.edge.http.problems import malformed
@@ -61,25 +61,30 @@ def limit_routes(
     @get("/refusals/{charging_id:str}")
     async def explain_refusal(charging_id: FromPath[str]) -> dict[str, Any]:
         explained = await answer(accounting.ExplainRefusal(pb.ExplainRefusalRequest(charging_id=charging_id), timeout=TIMEOUT_S))
-        refused = explained.refused
-        return {
-            "charging_id": charging_id,
-            "account_id": explained.account_id,
-            "model_id": explained.model_id,
-            "key_id": explained.key_id,
-            "refused_at": rfc3339(explained.refuse_time),
-            "result_code": pb.ResultCode.Name(refused.result_code).removeprefix("RESULT_CODE_"),
-            "limit_id": refused.limit_id or None,
-            **unit_json(refused.unit),
-            "needed": refused.needed_amount,
-            "free": refused.free_amount,
-            "held": refused.held_amount,
-            "short": max(0, refused.needed_amount - refused.free_amount),
-            "retry_after_ms": refused.retry_after_ms or None,
-            "help": _help(refused),
-        }
+        return {**AMOUNTS_IN, **refusal_json(charging_id, explained)}
 
     return [set_limits, explain_refusal]
+
+
+def refusal_json(charging_id: str, explained: pb.ExplainRefusalResponse) -> dict[str, Any]:
+    """Why a call was refused: the limit, the amount short, and what would help."""
+    refused = explained.refused
+    return {
+        "charging_id": charging_id,
+        "account_id": explained.account_id,
+        "model_id": explained.model_id,
+        "key_id": explained.key_id,
+        "refused_at": rfc3339(explained.refuse_time),
+        "result_code": pb.ResultCode.Name(refused.result_code).removeprefix("RESULT_CODE_"),
+        "limit_id": refused.limit_id or None,
+        **unit_json(refused.unit),
+        "needed": refused.needed_amount,
+        "free": refused.free_amount,
+        "held": refused.held_amount,
+        "short": max(0, refused.needed_amount - refused.free_amount),
+        "retry_after_ms": refused.retry_after_ms or None,
+        "help": _help(refused),
+    }
 
 
 async def _expect_subject(

@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from services.edge.api.account_json import rfc3339, unit_json
 from services.edge.api.admin.body import Name, Reason, parse
 from services.edge.api.admin.command import give
+from services.edge.api.admin.entitlements import Sales, entitled
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.registry.v1 import registry_pb2
@@ -21,6 +22,7 @@ class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offering_id: Name
     idempotency_key: Name
     payment_method: _Payment | None = None
+    identity: Name | None = None
 
 
 class _Paid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +38,7 @@ class _Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotency_key: Name
     payment_method: _Payment | None = None
     at_once: bool = False
+    identity: Name | None = None
 
 
 class _Refund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +50,9 @@ class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_once: bool = False
 
 
-def order_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> list[HTTPRouteHandler]:
+def order_routes(sales: Sales) -> list[HTTPRouteHandler]:
     """The routes, without the guard that opens them."""
+    accounting = sales.accounting
 
     @post("/accounts/{account_id:str}/orders")
     async def place_order(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
@@ -59,7 +63,9 @@ def order_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
             payment_method=_payment(wanted.payment_method),
             idempotency_key=wanted.idempotency_key,
         )
-        return order_json((await give(request, accounting.PlaceOrder, placing)).order)
+        async with entitled(sales, placing, wanted.identity):
+            placed = await give(request, accounting.PlaceOrder, placing)
+        return order_json(placed.order)
 
     @post("/accounts/{account_id:str}/orders/{order_id:str}/payment", status_code=200)
     async def confirm_payment(
@@ -83,8 +89,9 @@ def order_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
     return [place_order, confirm_payment, cancel_order, refund_order]
 
 
-def subscription_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> list[HTTPRouteHandler]:
+def subscription_routes(sales: Sales) -> list[HTTPRouteHandler]:
     """The routes, without the guard that opens them."""
+    accounting = sales.accounting
 
     @put("/accounts/{account_id:str}/subscriptions/{subscription_id:str}")
     async def change_subscription(
@@ -99,7 +106,9 @@ def subscription_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncS
             at_once=wanted.at_once,
             idempotency_key=wanted.idempotency_key,
         )
-        return order_json((await give(request, accounting.ChangeSubscription, changing)).order)
+        async with entitled(sales, changing, wanted.identity):
+            changed = await give(request, accounting.ChangeSubscription, changing)
+        return order_json(changed.order)
 
     @delete("/accounts/{account_id:str}/subscriptions/{subscription_id:str}", status_code=200)
     async def cancel_subscription(

@@ -16,13 +16,18 @@ from services.edge.api.admin.accounts import account_routes
 from services.edge.api.admin.catalog import catalog_routes
 from services.edge.api.admin.cell import cell_routes
 from services.edge.api.admin.corrections import correction_routes
+from services.edge.api.admin.entitlements import Sales
+from services.edge.api.admin.explain import explain_routes
 from services.edge.api.admin.journal import journal_routes
 from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
 from services.edge.api.admin.members import account_name_routes, member_routes
 from services.edge.api.admin.orders import order_routes, subscription_routes
+from services.edge.api.admin.phone_bill import phone_bill_routes
 from services.edge.api.admin.statements import statement_routes
 from services.edge.api.admin.transfers import transfer_routes
+from services.edge.api.admin.vendors import vendor_check_routes
+from services.edge.call.vendor_checks import VendorChecks
 from services.edge.catalog import CatalogHolder
 from services.edge.http.problems import invalid_admin_token
 from services.edge.identity.actors import ADMINISTRATOR, let_in
@@ -57,9 +62,11 @@ def admin_router(
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
     billing: "billing_pb2_grpc.BillingServiceAsyncStub",
     clock: Clock,
+    checks: VendorChecks,
 ) -> Router:
     """All routes under /v1/admin."""
     expected = _digest(token.encode("ascii"))
+    sales = Sales(catalog, authentication, accounting)
 
     def only_with_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         # Digests have one length, so that the comparison tells nothing of the token, not even its length.
@@ -77,13 +84,16 @@ def admin_router(
             *key_routes(accounting, authentication),
             *catalog_routes(catalog),
             *correction_routes(accounting),
-            *order_routes(accounting),
-            *subscription_routes(accounting),
+            *order_routes(sales),
+            *subscription_routes(sales),
             *transfer_routes(accounting),
             *limit_routes(accounting, authentication),
             *journal_routes(accounting),
+            *explain_routes(accounting, billing),
             *statement_routes(accounting, billing, catalog),
+            *phone_bill_routes(accounting, billing),
             *cell_routes(accounting, billing),
+            *vendor_check_routes(catalog, checks),
         ],
         guards=[only_with_token],
     )

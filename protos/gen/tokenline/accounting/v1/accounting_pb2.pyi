@@ -783,18 +783,20 @@ class WriteOffDebtResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class PlaceOrderRequest(_message.Message):
-    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key", "actor")
+    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key", "actor", "entitled_until_time")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ENTITLED_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     offering_id: str
     payment_method: _registry_pb2.PaymentMethod
     idempotency_key: str
     actor: Actor
-    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    entitled_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., entitled_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PlaceOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -839,7 +841,7 @@ class CancelOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class ChangeSubscriptionRequest(_message.Message):
-    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key", "actor")
+    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key", "actor", "entitled_until_time")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -847,6 +849,7 @@ class ChangeSubscriptionRequest(_message.Message):
     AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ENTITLED_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     subscription_id: str
     offering_id: str
@@ -854,13 +857,28 @@ class ChangeSubscriptionRequest(_message.Message):
     at_once: bool
     idempotency_key: str
     actor: Actor
-    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    entitled_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., entitled_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ChangeSubscriptionResponse(_message.Message):
     __slots__ = ("order",)
     ORDER_FIELD_NUMBER: _ClassVar[int]
     order: Order
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class HasOfferingRequest(_message.Message):
+    __slots__ = ("account_id", "offering_id")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    offering_id: str
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ...) -> None: ...
+
+class HasOfferingResponse(_message.Message):
+    __slots__ = ("remark",)
+    REMARK_FIELD_NUMBER: _ClassVar[int]
+    remark: str
+    def __init__(self, remark: _Optional[str] = ...) -> None: ...
 
 class CancelSubscriptionRequest(_message.Message):
     __slots__ = ("account_id", "subscription_id", "at_once", "actor")
@@ -1483,34 +1501,60 @@ class BucketExpired(_message.Message):
     def __init__(self, bucket_id: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class SessionCreated(_message.Message):
-    __slots__ = ("charging_id", "model_id", "key_id", "member_id", "hold", "output_tokens_granted")
+    __slots__ = ("charging_id", "model_id", "key_id", "member_id", "hold", "output_tokens_granted", "offering_id", "tariff_id", "tariff_version", "unit", "input_tokens_bound", "input_tokens_reserved", "output_tokens_limit", "output_tokens_payable", "likely", "final", "counter_ids")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_BOUND_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_RESERVED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    LIKELY_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_IDS_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     model_id: str
     key_id: str
     member_id: str
     hold: _containers.RepeatedCompositeFieldContainer[BucketAmount]
     output_tokens_granted: int
-    def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
+    offering_id: str
+    tariff_id: str
+    tariff_version: int
+    unit: UnitOfAmount
+    input_tokens_bound: int
+    input_tokens_reserved: int
+    output_tokens_limit: int
+    output_tokens_payable: int
+    likely: bool
+    final: bool
+    counter_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., input_tokens_bound: _Optional[int] = ..., input_tokens_reserved: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., likely: _Optional[bool] = ..., final: _Optional[bool] = ..., counter_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionUpdated(_message.Message):
-    __slots__ = ("charging_id", "invocation_sequence_number", "used", "hold_added", "output_tokens_granted")
+    __slots__ = ("charging_id", "invocation_sequence_number", "used", "hold_added", "output_tokens_granted", "output_tokens_payable", "final")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     HOLD_ADDED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     invocation_sequence_number: int
     used: TokenUsage
     hold_added: _containers.RepeatedCompositeFieldContainer[BucketAmount]
     output_tokens_granted: int
-    def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
+    output_tokens_payable: int
+    final: bool
+    def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., final: _Optional[bool] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
     __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid", "run_label")

@@ -95,6 +95,11 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionResponse.FromString,
                 _registered_method=True)
+        self.HasOffering = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/HasOffering',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.HasOfferingRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.HasOfferingResponse.FromString,
+                _registered_method=True)
         self.CancelSubscription = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/CancelSubscription',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.SerializeToString,
@@ -237,7 +242,7 @@ class AccountingServiceServicer:
 
     def PlaceOrder(self, request, context):
         """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
-        by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+        by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE; UNAVAILABLE where entitled_until_time is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +267,14 @@ class AccountingServiceServicer:
     def ChangeSubscription(self, request, context):
         """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
         Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HasOffering(self, request, context):
+        """Whether an account has an offering that is sold once, waits for its payment, or has had it, so that it may not buy it now.
+        ACCOUNT_UNKNOWN, OFFERING_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -441,6 +454,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.ChangeSubscription,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionResponse.SerializeToString,
+            ),
+            'HasOffering': grpc.unary_unary_rpc_method_handler(
+                    servicer.HasOffering,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.HasOfferingRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.HasOfferingResponse.SerializeToString,
             ),
             'CancelSubscription': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelSubscription,
@@ -843,6 +861,33 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/ChangeSubscription',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HasOffering(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/HasOffering',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.HasOfferingRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.HasOfferingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,7 +62,7 @@ class AccountingServiceStub:
     """Gives up a debt, or a part of it. Idempotent like GrantBucket. NOT_POSSIBLE."""
     PlaceOrder: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.PlaceOrderRequest, _accounting_pb2.PlaceOrderResponse]
     """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
-    by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+    by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE; UNAVAILABLE where entitled_until_time is over.
     """
     ConfirmPayment: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]
     """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
@@ -74,6 +74,10 @@ class AccountingServiceStub:
     ChangeSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]
     """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
     Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
+    """
+    HasOffering: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.HasOfferingRequest, _accounting_pb2.HasOfferingResponse]
+    """Whether an account has an offering that is sold once, waits for its payment, or has had it, so that it may not buy it now.
+    ACCOUNT_UNKNOWN, OFFERING_UNKNOWN.
     """
     CancelSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
@@ -147,7 +151,7 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Gives up a debt, or a part of it. Idempotent like GrantBucket. NOT_POSSIBLE."""
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_accounting_pb2.PlaceOrderRequest, _accounting_pb2.PlaceOrderResponse]  # type: ignore[assignment]
     """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
-    by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+    by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE; UNAVAILABLE where entitled_until_time is over.
     """
     ConfirmPayment: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]  # type: ignore[assignment]
     """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
@@ -159,6 +163,10 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     ChangeSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]  # type: ignore[assignment]
     """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
     Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
+    """
+    HasOffering: _aio.UnaryUnaryMultiCallable[_accounting_pb2.HasOfferingRequest, _accounting_pb2.HasOfferingResponse]  # type: ignore[assignment]
+    """Whether an account has an offering that is sold once, waits for its payment, or has had it, so that it may not buy it now.
+    ACCOUNT_UNKNOWN, OFFERING_UNKNOWN.
     """
     CancelSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]  # type: ignore[assignment]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
@@ -283,7 +291,7 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.PlaceOrderResponse, _abc.Awaitable[_accounting_pb2.PlaceOrderResponse]]:
         """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
-        by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+        by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE; UNAVAILABLE where entitled_until_time is over.
         """
 
     @_abc_1.abstractmethod
@@ -313,6 +321,16 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounting_pb2.ChangeSubscriptionResponse, _abc.Awaitable[_accounting_pb2.ChangeSubscriptionResponse]]:
         """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
         Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
+        """
+
+    @_abc_1.abstractmethod
+    def HasOffering(
+        self,
+        request: _accounting_pb2.HasOfferingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.HasOfferingResponse, _abc.Awaitable[_accounting_pb2.HasOfferingResponse]]:
+        """Whether an account has an offering that is sold once, waits for its payment, or has had it, so that it may not buy it now.
+        ACCOUNT_UNKNOWN, OFFERING_UNKNOWN.
         """
 
     @_abc_1.abstractmethod

@@ -306,3 +306,47 @@ class AcceptInvitationResponse(_message.Message):
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     member: Member
     def __init__(self, member: _Optional[_Union[Member, _Mapping]] = ...) -> None: ...
+
+class Entitlement(_message.Message):
+    __slots__ = ("account_id", "until_time", "under_way")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNDER_WAY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    until_time: _timestamp_pb2.Timestamp
+    under_way: bool
+    def __init__(self, account_id: _Optional[str] = ..., until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., under_way: _Optional[bool] = ...) -> None: ...
+
+class EntitleAccountRequest(_message.Message):
+    __slots__ = ("account_id", "offering_id", "identity", "over")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    offering_id: str
+    identity: str
+    over: _containers.RepeatedCompositeFieldContainer[Entitlement]
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., identity: _Optional[str] = ..., over: _Optional[_Iterable[_Union[Entitlement, _Mapping]]] = ...) -> None: ...
+
+class EntitleAccountResponse(_message.Message):
+    __slots__ = ("until_time", "in_the_way")
+    UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    IN_THE_WAY_FIELD_NUMBER: _ClassVar[int]
+    until_time: _timestamp_pb2.Timestamp
+    in_the_way: _containers.RepeatedCompositeFieldContainer[Entitlement]
+    def __init__(self, until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., in_the_way: _Optional[_Iterable[_Union[Entitlement, _Mapping]]] = ...) -> None: ...
+
+class EndEntitlementRequest(_message.Message):
+    __slots__ = ("account_id", "offering_id", "until_time")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    offering_id: str
+    until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class EndEntitlementResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

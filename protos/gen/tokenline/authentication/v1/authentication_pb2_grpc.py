@@ -65,6 +65,16 @@ class AuthenticationServiceStub:
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationRequest.SerializeToString,
                 response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationResponse.FromString,
                 _registered_method=True)
+        self.EntitleAccount = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/EntitleAccount',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EntitleAccountRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EntitleAccountResponse.FromString,
+                _registered_method=True)
+        self.EndEntitlement = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/EndEntitlement',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementResponse.FromString,
+                _registered_method=True)
         self.CreateKey = channel.unary_unary(
                 '/tokenline.authentication.v1.AuthenticationService/CreateKey',
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyRequest.SerializeToString,
@@ -162,6 +172,22 @@ class AuthenticationServiceServicer:
     def AcceptInvitation(self, request, context):
         """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
         member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EntitleAccount(self, request, context):
+        """Lets an account alone buy an offering that is sold once to an identity, for a minute: of several accounts one. Only a keyed hash of
+        the identity is stored. Idempotent: a repeat lets it for another minute. The answer names those in the way, where there are;
+        who knows that one of them neither has nor waits for the offering names it in `over`. Account without members: ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndEntitlement(self, request, context):
+        """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,6 +301,16 @@ def add_AuthenticationServiceServicer_to_server(servicer, server):
                     servicer.AcceptInvitation,
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationRequest.FromString,
                     response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationResponse.SerializeToString,
+            ),
+            'EntitleAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.EntitleAccount,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EntitleAccountRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EntitleAccountResponse.SerializeToString,
+            ),
+            'EndEntitlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndEntitlement,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementResponse.SerializeToString,
             ),
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
@@ -490,6 +526,60 @@ class AuthenticationService:
             '/tokenline.authentication.v1.AuthenticationService/AcceptInvitation',
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationRequest.SerializeToString,
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.AcceptInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EntitleAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/EntitleAccount',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EntitleAccountRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EntitleAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndEntitlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/EndEntitlement',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementResponse.FromString,
             options,
             channel_credentials,
             insecure,

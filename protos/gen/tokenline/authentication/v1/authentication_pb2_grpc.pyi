@@ -55,6 +55,13 @@ class AuthenticationServiceStub:
     """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
     member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
     """
+    EntitleAccount: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.EntitleAccountRequest, _authentication_pb2.EntitleAccountResponse]
+    """Lets an account alone buy an offering that is sold once to an identity, for a minute: of several accounts one. Only a keyed hash of
+    the identity is stored. Idempotent: a repeat lets it for another minute. The answer names those in the way, where there are;
+    who knows that one of them neither has nor waits for the offering names it in `over`. Account without members: ACCOUNT_UNKNOWN.
+    """
+    EndEntitlement: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.EndEntitlementRequest, _authentication_pb2.EndEntitlementResponse]
+    """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way."""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.CreateKeyRequest, _authentication_pb2.CreateKeyResponse]
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
@@ -113,6 +120,13 @@ class AuthenticationServiceAsyncStub(AuthenticationServiceStub):
     """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
     member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
     """
+    EntitleAccount: _aio.UnaryUnaryMultiCallable[_authentication_pb2.EntitleAccountRequest, _authentication_pb2.EntitleAccountResponse]  # type: ignore[assignment]
+    """Lets an account alone buy an offering that is sold once to an identity, for a minute: of several accounts one. Only a keyed hash of
+    the identity is stored. Idempotent: a repeat lets it for another minute. The answer names those in the way, where there are;
+    who knows that one of them neither has nor waits for the offering names it in `over`. Account without members: ACCOUNT_UNKNOWN.
+    """
+    EndEntitlement: _aio.UnaryUnaryMultiCallable[_authentication_pb2.EndEntitlementRequest, _authentication_pb2.EndEntitlementResponse]  # type: ignore[assignment]
+    """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.CreateKeyRequest, _authentication_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
@@ -204,6 +218,25 @@ class AuthenticationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes the member of an invitation. Of several callers at once one wins. Idempotent by idempotency_key: a repeat returns the same
         member. ITEM_UNKNOWN for a code that was never made; NOT_POSSIBLE for one that was used, or whose time is over.
         """
+
+    @_abc_1.abstractmethod
+    def EntitleAccount(
+        self,
+        request: _authentication_pb2.EntitleAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.EntitleAccountResponse, _abc.Awaitable[_authentication_pb2.EntitleAccountResponse]]:
+        """Lets an account alone buy an offering that is sold once to an identity, for a minute: of several accounts one. Only a keyed hash of
+        the identity is stored. Idempotent: a repeat lets it for another minute. The answer names those in the way, where there are;
+        who knows that one of them neither has nor waits for the offering names it in `over`. Account without members: ACCOUNT_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def EndEntitlement(
+        self,
+        request: _authentication_pb2.EndEntitlementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.EndEntitlementResponse, _abc.Awaitable[_authentication_pb2.EndEntitlementResponse]]:
+        """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way."""
 
     @_abc_1.abstractmethod
     def CreateKey(

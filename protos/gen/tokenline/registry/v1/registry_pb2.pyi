@@ -744,10 +744,12 @@ class Offering(_message.Message):
     def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ..., priority_class: _Optional[_Union[PriorityClass, str]] = ..., without_refund: _Optional[bool] = ..., once: _Optional[_Union[Once, _Mapping]] = ...) -> None: ...
 
 class Once(_message.Message):
-    __slots__ = ("period",)
+    __slots__ = ("period", "per_identity")
     PERIOD_FIELD_NUMBER: _ClassVar[int]
+    PER_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     period: Period
-    def __init__(self, period: _Optional[_Union[Period, str]] = ...) -> None: ...
+    per_identity: bool
+    def __init__(self, period: _Optional[_Union[Period, str]] = ..., per_identity: _Optional[bool] = ...) -> None: ...
 
 class DebtLimit(_message.Message):
     __slots__ = ("unit", "currency", "amount")

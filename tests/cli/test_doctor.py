@@ -1,0 +1,195 @@
+"""The doctor finds what is wrong: of a running system, of a data folder, of a service's config."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, ClassVar
+
+import pytest
+
+from services.cli.doctor.finding import Finding, examine, of_certificate, of_clock, of_disk
+from services.cli.doctor.folder import schema
+from services.cli.postgresql_server import PostgresqlServer
+from tests.cli.processes import run, up
+from tests.cli.test_migrate import config_of, migrate
+
+GIB = 1 << 30
+# Of a vendor that takes its time.
+SLOW = 0
+
+
+class _Vendors(BaseHTTPRequestHandler):
+    """Answers as the first part of the path says, which is an HTTP status."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        status = int(self.path.split("/")[1])
+        if status == SLOW:
+            # Until the client has gone.
+            self.rfile.read(1)
+            return
+        body = b'{"data": []}' if status == 200 else b'{"error": {"message": "key sk-secret", "code": "some_code"}}'
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def vendors() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Vendors) as server:
+        Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def found(*arguments: str, exit_code: int) -> dict[str, dict[str, Any]]:
+    """The findings by check."""
+    done = run("doctor", *arguments, "--output", "json")
+    assert done.exit_code == exit_code, done.output
+    told = json.loads(done.stdout)
+    assert told["ok"] == (exit_code == 0)
+    return {each["check"]: each for each in told["findings"]}
+
+
+def test_a_running_system_and_its_vendors(tmp_path: Path) -> None:
+    states = {"DEEPSEEK": 200, "OPENAI": 401, "MOONSHOT": 402, "MISTRAL": 404, "XAI": 503, "ZHIPU": 429, "BAIDU": SLOW}
+    with vendors() as address:
+        environment = {f"TOKENLINE_{name}_BASE_URL": f"{address}/{status}" for name, status in states.items()}
+        environment |= {f"TOKENLINE_{name}_API_KEY": "sk-secret" for name in states}
+        with up(tmp_path, TOKENLINE_XIAOMI_BASE_URL="http://127.0.0.1:9", **environment):
+            told = found("--data-dir", str(tmp_path), exit_code=1)
+            page = run("doctor", "--data-dir", str(tmp_path)).output
+    levels = {check: each["level"] for check, each in told.items()}
+    assert {levels[check] for check in ("folder", "disk", "schema", "catalog", "edge", "clock", "owners", "export", "vendors")} == {
+        "ok"
+    }
+    assert {check.removeprefix("vendor "): level for check, level in levels.items() if check.startswith("vendor ")} == {
+        **{
+            "deepseek": "ok",
+            "openai": "fail",
+            "moonshot": "fail",
+            "mistral": "ok",
+            "xai": "fail",
+            "zhipu": "warn",
+            "baidu": "fail",
+        },
+        "xiaomi": "fail",
+    }
+    assert "refuses our secret (HTTP 401 some_code, " in told["vendor openai"]["found"]
+    assert "as for arrears" in told["vendor moonshot"]["found"]
+    assert told["vendor baidu"]["found"].startswith("cannot be reached")
+    assert all(each["remedy"] for each in told.values() if each["level"] != "ok")
+    assert "fail  vendor openai" in page
+    # Nothing but lists of models was asked for, and no word of a vendor is shown that may have a secret in it.
+    assert {path.rpartition("/")[2] for path in _Vendors.asked} == {"models"}
+    assert "sk-secret" not in page + json.dumps(told)
+
+
+def test_a_system_without_a_fault_is_0_and_one_that_is_down_is_1(tmp_path: Path) -> None:
+    with up(tmp_path):
+        told = found("--data-dir", str(tmp_path), exit_code=0)
+    assert told["clock"]["found"].startswith("the edge agrees within 0.")
+    assert told["vendors"]["found"] == "the built-in simulator answers for 20 of 20, which have no secret"
+    down = found("--data-dir", str(tmp_path), exit_code=1)
+    assert {check for check, each in down.items() if each["level"] == "fail"} == {"system"}
+    assert "start it with `tokenline up" in down["system"]["found"]
+
+    tmp_path.chmod(0o755)
+    with sqlite3.connect(tmp_path / "billing.sqlite3") as billing:
+        billing.execute("PRAGMA user_version = 999")
+    billing.close()
+    (tmp_path / "authentication.sqlite3").write_bytes(b"no database, but text" * 100)
+    (tmp_path / "catalog" / "own.yaml").write_text("vendors: 7\n", encoding="utf-8")
+    hurt = run("doctor", "--data-dir", str(tmp_path)).output
+    for said in (
+        "warn  folder",
+        "chmod -R go=",
+        "billing.sqlite3 has schema version 999; this release knows up to",
+        "authentication.sqlite3 is not a database of ours",
+        "own.yaml",
+    ):
+        assert said in hurt, hurt
+
+
+def test_a_config_and_all_that_it_names(tmp_path: Path, postgresql: PostgresqlServer) -> None:
+    config = config_of("billing", f"postgresql: {postgresql.new_database()}", tmp_path)
+    new = found("--config", f"billing={config}", exit_code=1)
+    assert [new[f"billing {what}"]["level"] for what in ("config", "database", "schema", "clock", "disk")] == [
+        *("ok", "ok", "warn", "ok", "ok"),
+    ]
+    assert new["billing to accounting"]["level"] == "fail"
+    migrate("billing", config)
+    assert found("--config", f"billing={config}", exit_code=1)["billing schema"]["level"] == "ok"
+
+    run("certs", str(tmp_path / "certs"), "--days", "5")
+    of_billing = tmp_path / "certs" / "billing"
+    files = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
+    with config.open("a", encoding="utf-8") as opened:
+        opened.write("".join(f"grpc_{name}_file: {of_billing / file}\n" for name, file in files.items()))
+    soon = found("--config", f"billing={config}", exit_code=1)["billing certificate"]
+    assert (soon["level"], soon["found"]) == ("warn", "5 days left")
+    (of_billing / "tls.crt").write_text("none", encoding="utf-8")
+    assert "is no certificate in PEM" in found("--config", f"billing={config}", exit_code=1)["billing certificate"]["found"]
+
+    config.write_text("listen_address: 7\n", encoding="utf-8")
+    assert list(found("--config", f"billing={config}", exit_code=1)) == ["billing config"]
+
+
+def test_databases_and_etcd_that_are_not_there_are_named(tmp_path: Path) -> None:
+    nowhere = "postgresql: postgresql://tokenline@127.0.0.1:9/tokenline\netcd: {endpoints: ['127.0.0.1:9']}"
+    told = found("--config", f"accounting={config_of('accounting', nowhere, tmp_path)}", exit_code=1)
+    assert {check: told[f"accounting {check}"]["level"] for check in ("config", "database", "etcd")} == {
+        **{"config": "ok", "database": "fail", "etcd": "fail"},
+    }
+    for given in ("accounting", "nobody=file.yaml", "accounting="):
+        done = run("doctor", "--config", given)
+        assert (done.exit_code, "give it as SERVICE=FILE" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("finding", "level"),
+    [
+        (of_disk("disk", 100 * GIB, 200 * GIB), "ok"),
+        (of_disk("disk", 3 * GIB, 100 * GIB), "warn"),
+        (of_disk("disk", GIB, 10 * GIB), "warn"),
+        (of_disk("disk", GIB // 10, 10 * GIB), "fail"),
+        (of_certificate("certificate", 20 * 86_400), "ok"),
+        (of_certificate("certificate", 10 * 86_400), "warn"),
+        (of_certificate("certificate", 2 * 86_400), "fail"),
+        (of_certificate("certificate", -86_400), "fail"),
+        (of_clock("clock", 0.5, 0.1, "the edge"), "ok"),
+        (of_clock("clock", -5, 0.1, "the edge"), "warn"),
+        (of_clock("clock", -5, 10, "the edge"), "ok"),
+        (of_clock("clock", 61, 0.1, "the edge"), "fail"),
+        (schema("schema", "it", 3, 3), "ok"),
+        (schema("schema", "it", 2, 3), "warn"),
+        (schema("schema", "it", 4, 3), "fail"),
+    ],
+)
+def test_what_is_found_is_judged(finding: Finding, level: str) -> None:
+    assert finding.level == level
+    assert bool(finding.remedy) == (level != "ok")
+
+
+def test_what_does_not_answer_in_time_has_failed() -> None:
+    never = Event()
+
+    def slow() -> list[Finding]:
+        never.wait()
+        return []
+
+    try:
+        late, right = examine([("slow", slow), ("quick", lambda: [Finding("quick", "ok", "yes")])])
+    finally:
+        never.set()
+    assert (late.check, late.level, right.level) == ("slow", "fail", "ok")

@@ -13,6 +13,7 @@ demo.json                   how to reach the running system; there only while it
 import contextlib
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,11 @@ class DataFolder:
         self.secrets_folder = path / "secrets"
         self.carrier_file = path / "carrier-simulator.json"
         self._demo_key_file = path / "secrets" / "demo_key"
+
+    @property
+    def start(self) -> str:
+        """The command that starts a system here, for a shell."""
+        return f"tokenline up --data-dir {shlex.quote(str(self.path))}"
 
     def read_demo(self) -> Demo | None:
         """How to reach the system that runs here; None when none is ready. Errors: `CommandError`."""
@@ -127,7 +133,7 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
             if create:
                 folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             elif not folder.accounting_database.exists():
-                raise CommandError(f"{folder.path} holds no data; `tokenline up --data-dir {folder.path}` starts a system there")
+                raise CommandError(f"{folder.path} holds no data; `{folder.start}` starts a system there")
             stack.enter_context(exclusive(folder.lock, f"data folder {folder.path}"))
             # A killed process leaves its file, which would tell of a system that is not there.
             folder.remove_demo()

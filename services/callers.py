@@ -1,9 +1,9 @@
 """The table of callers: the RPCs that each role of a cell may call. A certificate is good for nothing else.
 
 A role is the name in front of ".tokenline" in a certificate. Each line has the methods that a service really calls, no more. The
-edge has the administrative API, so it opens accounts, grants and corrects; its own token guards that. It alone names the actor of
-a command (`Actor`), because it saw the proof. A replica of accounting calls another one to pass a request on, with its actor, to
-the owner of an account; its own caller was allowed to ask.
+edge has the administrative API, so it opens accounts, grants and corrects; its own token guards that. It names the actor of a
+command (`Actor`), because it saw the proof; billing names itself, for orders that the phone bill pays. A replica of accounting
+calls another one to pass a request on, with its actor, to the owner of an account; its own caller was allowed to ask.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "tokenline.accounting.v1.AccountingService": {
         "Charge": frozenset({EDGE}),
         "OpenAccount": _PASSED_ON,
-        "GetAccount": _PASSED_ON | {OPERATOR},
+        "GetAccount": _PASSED_ON | {BILLING, OPERATOR},
         "GetUsage": _PASSED_ON,
         "GrantBucket": _PASSED_ON,
         "RefundSession": _PASSED_ON,
         "ReduceBucket": _PASSED_ON,
         "WriteOffDebt": _PASSED_ON,
         "PlaceOrder": _PASSED_ON,
-        "ConfirmPayment": _PASSED_ON,
-        "CancelOrder": _PASSED_ON,
+        "ConfirmPayment": _PASSED_ON | {BILLING},
+        "CancelOrder": _PASSED_ON | {BILLING},
         "ChangeSubscription": _PASSED_ON,
         "HasOffering": _PASSED_ON,
         "CancelSubscription": _PASSED_ON,
@@ -76,6 +76,9 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "GetVendorStatement": frozenset({EDGE}),
         "Reconcile": frozenset({EDGE}),
         "ListCursors": frozenset({EDGE, OPERATOR}),
+        "ListDemands": frozenset({EDGE}),
+        "SetLine": frozenset({EDGE}),
+        "ShowCode": frozenset({EDGE}),
     },
     "tokenline.registry.v1.RegistryService": {
         "GetCatalog": frozenset({OPERATOR}),

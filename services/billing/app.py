@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from services.billing.carrier.store import CarrierStore
+from services.billing.carrier.wiring import PhoneBill, phone_bill
 from services.billing.config import BillingConfig
 from services.billing.exporter import Exporter
 from services.billing.journal import JournalReader
@@ -13,7 +15,6 @@ from services.billing.reconcile import Reconciler
 from services.billing.servicer import BillingServicer
 from services.billing.sink import FolderSink
 from services.billing.sqlite_store import SqliteStore
-from services.billing.store import Store
 from services.callers import CALLERS
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
@@ -30,11 +31,11 @@ _SERVICE: Final = "tokenline.billing.v1.BillingService"
 async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
     """Runs billing; yields its address once it listens. It serves once accounting has listed its partitions.
 
-    A journal of another era than the exported one ends the process. Errors: those of `Database.open`; `OSError` when it cannot
-    listen.
+    A journal of another era than the exported one ends the process. Errors: those of `Database.open`; `ConfigError` for the
+    carrier's key; `OSError` when it cannot listen.
     """
     async with AsyncExitStack() as stack:
-        store: Store
+        store: PostgresqlStore | SqliteStore
         if config.postgresql:
             store = await PostgresqlStore.open(config.postgresql)
         else:
@@ -46,13 +47,20 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
         journal = JournalReader(accounting_pb2_grpc.AccountingServiceStub(channel))
         folder = Path(config.cdr_folder)
         exporter = Exporter(journal, store, FolderSink(folder), config.export_interval_ms)
+        demands = CarrierStore(store)
+        bill: PhoneBill | None = None
+        if config.carrier is not None:
+            bill = await stack.enter_async_context(phone_bill(config.carrier, demands, channel, config.export_interval_ms))
         exporter.lag.export()
         watch_disk("cdr", folder)
         server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
-        servicer = BillingServicer(journal, store, exporter, Reconciler(journal, store, exporter, folder))
+        reconciler = Reconciler(journal, store, exporter, folder)
+        servicer = BillingServicer(journal, store, exporter, reconciler, demands, None if bill is None else bill.carrier)
         billing_pb2_grpc.add_BillingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.serve(config, certificates))
         await stack.enter_async_context(lifecycle.background("billing-export", _export(exporter, server)))
+        if bill is not None:
+            await stack.enter_async_context(lifecycle.background("phone-bill", bill.worker.run()))
         stack.push_async_callback(server.stop_serving)
         yield address
 

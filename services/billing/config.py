@@ -1,5 +1,6 @@
 """The configuration of a billing process."""
 
+from services.billing.carrier.config import CarrierConfig
 from services.runtime.certificates import GrpcServerConfig
 from services.runtime.telemetry import TelemetryConfig
 
@@ -18,6 +19,8 @@ class BillingConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, k
     accounting_address: str
     # How often the journal is looked at for entries to export: about the longest that a CDR waits for its file.
     export_interval_ms: int = 10_000
+    # The operator's carrier billing, which the phone bill is handed on to; left out: nobody is told.
+    carrier: CarrierConfig | None = None
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:

@@ -136,7 +136,8 @@ class ExpectedItems:
                     "subscription_id": subscription_id,
                 }
         elif fact in _CORRECTIONS:
-            yield from _correction_items(entry)
+            returned = [each.price_returned for each in row[:position] if each.HasField("price_returned")]
+            yield from _correction_items(entry, returned)
 
     def _payment_items(self, row: Sequence[pb.JournalEntry], position: int) -> Iterator[Plain]:
         completed = row[position].order_completed
@@ -256,7 +257,8 @@ def _usage_items(settled: pb.SessionSettled) -> Iterator[Plain]:
         }
 
 
-def _correction_items(entry: pb.JournalEntry) -> Iterator[Plain]:
+def _correction_items(entry: pb.JournalEntry, returned: Sequence[pb.PriceReturned]) -> Iterator[Plain]:
+    """Items of a correction; `returned`: what went back before it in its row."""
     fact = entry.WhichOneof("fact")
     if fact == "debt_repaid":
         repaid = entry.debt_repaid
@@ -285,7 +287,8 @@ def _correction_items(entry: pb.JournalEntry) -> Iterator[Plain]:
         if origin == "refund":
             yield {**item, "kind": "refund", **given_back, "charging_id": of.split("/", 1)[-1].rsplit("/", 1)[0]}
         elif origin == "surplus":
-            yield {**item, "kind": "credit", **given_back, **_purchase(of)}
+            offering_id = next((each.offering_id for each in reversed(returned) if each.purchase_id == of), "")
+            yield {**item, "kind": "credit", **given_back, **_purchase(of), "offering_id": offering_id}
         elif granted.postpaid:
             yield {**item, "kind": "credit_line", **_amount(granted.unit, 0)}
 

@@ -120,6 +120,8 @@ class _Sale:
         self.restarted = False
         # The last order that was placed, and the index of its entry.
         self.placed = ("", 0)
+        # The offering whose price went back last.
+        self.returned_offering_id = ""
 
 
 class ItemMaker:
@@ -188,7 +190,7 @@ class ItemMaker:
                 granted = entry.bucket_granted
                 if granted.source.startswith(_SALES):
                     sale.subscription_id, sale.restarted = granted.subscription_id, granted.source.startswith(_RESTART)
-                yield from _of_grant(entry)
+                yield from _of_grant(entry, sale.returned_offering_id)
             case "price_charged":
                 yield from self._of_price(entry, sale)
             case "order_completed":
@@ -200,6 +202,7 @@ class ItemMaker:
                 yield item._replace(bucket_id=repaid.bucket_id)
                 yield item._replace(amount=-repaid.amount, paid_by=PaidBy.DEBT, bucket_id=repaid.bucket_id)
             case "price_returned":
+                sale.returned_offering_id = entry.price_returned.offering_id
                 yield from _of_return(entry)
             case "debt_written_off":
                 given_up = entry.debt_written_off
@@ -304,8 +307,11 @@ def _of_call(entry: pb.JournalEntry) -> list[BilledItem]:
     return items
 
 
-def _of_grant(entry: pb.JournalEntry) -> Iterator[BilledItem]:
-    """Grants that give a charge back, and credit lines. Other grants are no charges."""
+def _of_grant(entry: pb.JournalEntry, returned_offering_id: str) -> Iterator[BilledItem]:
+    """Grants that give a charge back, and credit lines. Other grants are no charges.
+
+    `returned_offering_id`: the offering whose price went back just before, which the grant of the money does not say.
+    """
     granted = entry.bucket_granted
     item = _item(entry, Kind.CREDIT_LINE, granted.unit, 0, PaidBy.BUCKET)._replace(
         bucket_id=granted.bucket_id, subscription_id=granted.subscription_id, offering_id=granted.offering_id
@@ -316,7 +322,9 @@ def _of_grant(entry: pb.JournalEntry) -> Iterator[BilledItem]:
         yield item._replace(kind=Kind.REFUND, amount=-granted.amount, charging_id=charging_id, remark=granted.reason)
     elif granted.source.startswith(_SURPLUS):
         of_purchase = _named(item, granted.source.removeprefix(_SURPLUS))
-        yield of_purchase._replace(kind=Kind.CREDIT, amount=-granted.amount, remark=granted.reason)
+        yield of_purchase._replace(
+            kind=Kind.CREDIT, amount=-granted.amount, remark=granted.reason, offering_id=returned_offering_id
+        )
     elif granted.postpaid:
         yield item
 

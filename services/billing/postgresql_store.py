@@ -1,10 +1,11 @@
 """The store in PostgreSQL. Only one of several exporters moves a cursor; the others find that it has moved."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from services.billing import queries
+from services.billing.carrier.store import StaleError, Statement
 from services.billing.cdr_file import CdrFile, IndexRow, Rows
 from services.billing.items import BilledItem, PlacedOrder
 from services.billing.store import (
@@ -101,6 +102,50 @@ _MIGRATIONS: Final = (
     );
     ALTER TABLE cursor ADD COLUMN charges_from_seq bigint NOT NULL DEFAULT 0;
     ALTER TABLE cursor ADD COLUMN backfilled_seq bigint NOT NULL DEFAULT 0;
+    """,
+    """
+    CREATE TABLE carrier_demand (
+        demand_id text PRIMARY KEY,
+        source text NOT NULL,
+        account_id text NOT NULL,
+        time_us bigint NOT NULL,
+        currency text NOT NULL,
+        amount bigint NOT NULL,
+        order_id text NOT NULL,
+        subscription_id text NOT NULL,
+        offering_id text NOT NULL,
+        state text NOT NULL,
+        reason text NOT NULL,
+        phone_number text NOT NULL,
+        payment_id text NOT NULL,
+        refund_id text NOT NULL,
+        authorization_id text NOT NULL,
+        of_demand text NOT NULL,
+        asked_us bigint NOT NULL,
+        tries integer NOT NULL,
+        next_us bigint NOT NULL
+    );
+    CREATE INDEX carrier_demand_account ON carrier_demand (account_id);
+    CREATE INDEX carrier_demand_order ON carrier_demand (order_id) WHERE order_id <> '';
+    CREATE INDEX carrier_demand_state ON carrier_demand (state, next_us);
+    CREATE TABLE carrier_use (
+        account_id text NOT NULL,
+        currency text NOT NULL,
+        amount bigint NOT NULL,
+        since_us bigint NOT NULL,
+        number bigint NOT NULL,
+        PRIMARY KEY (account_id, currency)
+    );
+    CREATE TABLE carrier_line (
+        account_id text PRIMARY KEY,
+        phone_number text NOT NULL
+    );
+    CREATE TABLE carrier_cursor (
+        part_id integer PRIMARY KEY,
+        from_seq bigint NOT NULL,
+        planned_seq bigint NOT NULL
+    );
+    CREATE INDEX placed_order_time ON placed_order (time_us);
     """,
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
@@ -225,6 +270,20 @@ class PostgresqlStore:
                 part_id,
             )
         return [CdrFile(*row) for row in rows]
+
+    async def run(self, statements: Sequence[Statement], *, writes: bool) -> list[list[tuple[Any, ...]]]:
+        """See `services.billing.carrier.store.Runner`."""
+
+        async def work(connection: Any) -> list[list[tuple[Any, ...]]]:
+            found = []
+            for query, values, must in statements:
+                rows = [tuple(row) for row in await connection.fetch(query, *values)]
+                if must and not rows:
+                    raise StaleError(query)
+                found.append(rows)
+            return found
+
+        return await self._pool.transaction(work)
 
     async def close(self) -> None:
         await self._pool.close()

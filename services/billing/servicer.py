@@ -1,9 +1,14 @@
 """BillingService: receipts, statements and reconciliation, proto to core to proto."""
 
+import re
 from typing import Any, Final
 
 import grpc
 
+from services.billing.carrier.client import Carrier
+from services.billing.carrier.demands import Demand, State
+from services.billing.carrier.store import CarrierStore
+from services.billing.carrier.worker import show_code
 from services.billing.cdr import UNITS
 from services.billing.exporter import EraMismatchError, Exporter, not_exported
 from services.billing.items import BilledItem
@@ -20,17 +25,31 @@ from tokenline.errors.v1 import errors_pb2
 
 # An answer has room for this many charges and 100,000 lines of usage.
 _CHARGES_MAX: Final = 10_000
+_DEMANDS_MAX: Final = 1_000
+# As CAMARA has it, after E.164.
+_PHONE_NUMBER: Final = re.compile(r"\+[1-9][0-9]{4,14}")
 _UNITS: Final = {word: unit for unit, word in UNITS.items()}
 
 
 class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
     """See the contract."""
 
-    def __init__(self, journal: JournalReader, store: Store, exporter: Exporter, reconciler: Reconciler) -> None:
+    def __init__(
+        self,
+        journal: JournalReader,
+        store: Store,
+        exporter: Exporter,
+        reconciler: Reconciler,
+        demands: CarrierStore,
+        carrier: Carrier | None,
+    ) -> None:
+        """`carrier` None: the phone bill is asked of nobody."""
         self._journal = journal
         self._store = store
         self._exporter = exporter
         self._reconciler = reconciler
+        self._demands = demands
+        self._carrier = carrier
 
     async def GetReceipt(
         self, request: pb.GetReceiptRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -129,6 +148,37 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
             ]
         )
 
+    async def ListDemands(
+        self, request: pb.ListDemandsRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.ListDemandsResponse:
+        if not 1 <= request.demands_max <= _DEMANDS_MAX:
+            raise invalid(f"demands_max must be 1 to {_DEMANDS_MAX}")
+        if not set(request.states) <= set(State):
+            raise invalid(f"states must be some of {', '.join(State)}")
+        states = [State(state) for state in request.states or State]
+        found = await self._demands.in_states(states, request.demands_max, request.account_id)
+        response = pb.ListDemandsResponse(demands=map(_demand, found), carrier=self._carrier is not None)
+        if request.account_id:
+            response.phone_number = await self._demands.line(request.account_id)
+            for use in await self._demands.uses_of(request.account_id):
+                response.uses.add(currency=use.currency, amount=use.amount)
+        return response
+
+    async def SetLine(self, request: pb.SetLineRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.SetLineResponse:
+        if not request.account_id:
+            raise invalid("account_id is missing: give the account whose line it is")
+        if request.phone_number and not _PHONE_NUMBER.fullmatch(request.phone_number):
+            raise invalid("phone_number must be like +8613800000001: a plus, the country's code and the number, 5 to 15 digits")
+        await self._demands.set_line(request.account_id, request.phone_number)
+        return pb.SetLineResponse()
+
+    async def ShowCode(self, request: pb.ShowCodeRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.ShowCodeResponse:
+        if self._carrier is None:
+            raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, "billing has no carrier in its config: nothing is asked for")
+        if not request.demand_id or not request.code:
+            raise invalid("demand_id and code must be given")
+        return pb.ShowCodeResponse(demand=_demand(await show_code(self._demands, self._carrier, request.demand_id, request.code)))
+
     async def _not_exported(self, request: pb.GetReceiptRequest, *, found: bool) -> list[accounting_pb2.JournalEntry]:
         try:
             return await self._journal.session_records(request.account_id, request.charging_id)
@@ -143,6 +193,26 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
                     f"account {request.account_id} has no settled record of charging_id {request.charging_id}",
                 ) from error
             raise
+
+
+def _demand(demand: Demand) -> pb.Demand:
+    return pb.Demand(
+        demand_id=demand.demand_id,
+        source=demand.source,
+        refunds=demand.is_refund,
+        account_id=demand.account_id,
+        make_time=timestamp(demand.time_us),
+        currency=demand.currency,
+        amount=demand.amount,
+        order_id=demand.order_id,
+        subscription_id=demand.subscription_id,
+        offering_id=demand.offering_id,
+        state=demand.state,
+        reason=demand.reason,
+        payment_id=demand.payment_id,
+        refund_id=demand.refund_id,
+        next_try_time=timestamp(demand.next_us) if demand.is_open and demand.next_us else None,
+    )
 
 
 def _may_go_on(records: dict[int, pb.ReceiptRecord]) -> bool:

@@ -1,11 +1,12 @@
 """The store in a SQLite file: for one process on one machine."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 from services.billing import queries
+from services.billing.carrier.store import StaleError, Statement
 from services.billing.cdr_file import CdrFile, IndexRow, Rows
 from services.billing.items import BilledItem, PlacedOrder
 from services.billing.store import (
@@ -102,6 +103,50 @@ _MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     ALTER TABLE cursor ADD COLUMN charges_from_seq INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE cursor ADD COLUMN backfilled_seq INTEGER NOT NULL DEFAULT 0
+    """,
+    """
+    CREATE TABLE carrier_demand (
+        demand_id TEXT PRIMARY KEY,
+        source TEXT NOT NULL,
+        account_id TEXT NOT NULL,
+        time_us INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        order_id TEXT NOT NULL,
+        subscription_id TEXT NOT NULL,
+        offering_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        phone_number TEXT NOT NULL,
+        payment_id TEXT NOT NULL,
+        refund_id TEXT NOT NULL,
+        authorization_id TEXT NOT NULL,
+        of_demand TEXT NOT NULL,
+        asked_us INTEGER NOT NULL,
+        tries INTEGER NOT NULL,
+        next_us INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX carrier_demand_account ON carrier_demand (account_id);
+    CREATE INDEX carrier_demand_order ON carrier_demand (order_id) WHERE order_id <> '';
+    CREATE INDEX carrier_demand_state ON carrier_demand (state, next_us);
+    CREATE TABLE carrier_use (
+        account_id TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        since_us INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (account_id, currency)
+    ) WITHOUT ROWID;
+    CREATE TABLE carrier_line (
+        account_id TEXT PRIMARY KEY,
+        phone_number TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE carrier_cursor (
+        part_id INTEGER PRIMARY KEY,
+        from_seq INTEGER NOT NULL,
+        planned_seq INTEGER NOT NULL
+    );
+    CREATE INDEX placed_order_time ON placed_order (time_us)
     """,
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
@@ -227,6 +272,20 @@ class SqliteStore:
             return [CdrFile(*row) for row in rows]
 
         return await self._database.read(work)
+
+    async def run(self, statements: Sequence[Statement], *, writes: bool) -> list[list[tuple[Any, ...]]]:
+        """See `services.billing.carrier.store.Runner`."""
+
+        def work(connection: sqlite3.Connection) -> list[list[tuple[Any, ...]]]:
+            found = []
+            for query, values, must in statements:
+                rows = connection.execute(query, {str(number): value for number, value in enumerate(values, 1)}).fetchall()
+                if must and not rows:
+                    raise StaleError(query)
+                found.append(rows)
+            return found
+
+        return await (self._database.write if writes else self._database.read)(work)
 
     async def close(self) -> None:
         await self._database.close()

@@ -1,5 +1,6 @@
 """Ways to answer otherwise than the documents say, on command: late, wrongly, twice, or not at all."""
 
+from copy import deepcopy
 from typing import Any
 
 from msgspec import Struct
@@ -29,13 +30,14 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def changed(self, answer: Any) -> Any:
         """The answer with its changed members."""
+        told = deepcopy(answer)
         for path, value in self.changes.items():
             *steps, last = path.split(".")
-            place = answer
+            place = told
             for step in steps:
                 place = place[step]
             place[last] = value
-        return answer
+        return told
 
 
 class Behaviours:

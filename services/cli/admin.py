@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import quote, urlencode
 
 import click
@@ -25,7 +25,8 @@ from services.cli.sales import (
 from services.cli.statements import statement_command
 from services.cli.stores_down import StoresDown, ask_system_down
 
-_Check = Literal["audit", "reconcile"]
+Check = Literal["audit", "reconcile"]
+CHECKS: Final[tuple[Check, ...]] = get_args(Check)
 
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
@@ -267,8 +268,8 @@ def reconcile_command(*, write_missing: bool, data_dir: Path | None, output: str
     _check("reconcile", "differences", data_dir, output, write_missing=write_missing)
 
 
-def _check(what: _Check, list_field: str, data_dir: Path | None, output: str, *, write_missing: bool = False) -> None:
-    report = _check_of_system_down(what, data_dir, write_missing=write_missing)
+def _check(what: Check, list_field: str, data_dir: Path | None, output: str, *, write_missing: bool = False) -> None:
+    report = check_of_system_down(what, data_dir, write_missing=write_missing)
     if report is None:
         body = {"write_missing": True} if write_missing else {}
         report = find_system(data_dir).ask("POST", f"/{what}", body, _WHOLE_STORE_TIMEOUT_S)
@@ -290,7 +291,7 @@ def check_tables(what: str, list_field: str, report: dict[str, Any]) -> list[Any
     return [table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(text_of, wrong)]
 
 
-def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
+def check_of_system_down(what: Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
     """The report on the data folder of a system that is down; None when there is no such folder, or a process uses it."""
 
     async def audit(stores: StoresDown) -> dict[str, Any]:

@@ -64,12 +64,13 @@ def recover_command(config_file: Path | None, data_dir: Path | None, output: str
             with open_data_folder(folder, create=False) as opened:
                 if not opened.accounting_database.exists():
                     raise CommandError(f"{opened.accounting_database} is not there; give --data-dir, or --config")
-                recovered = uvloop.run(_recover_folder(opened.accounting_database))
+                recovered = uvloop.run(recover_folder(opened.accounting_database))
     following = text_of("start what is down; then run `tokenline audit` and `tokenline reconcile`")
     print_answer(recovered, output, lambda: [*fields_of(recovered), following])
 
 
-async def _recover_folder(database: Path) -> dict[str, Any]:
+async def recover_folder(database: Path) -> dict[str, Any]:
+    """Begins a new era of a journal in a file that nobody uses. Errors: those of `Database.open`."""
     from services.accounting.journal.sqlite import SqliteStore
 
     store = await SqliteStore.open(database)
@@ -92,7 +93,7 @@ async def _recover_cell(config_file: Path) -> dict[str, Any]:
 
     config = read_yaml(config_file, AccountingConfig)
     if config.database:
-        return await _recover_folder(Path(config.database))
+        return await recover_folder(Path(config.database))
     async with AsyncExitStack() as stack:
         stores = []
         cell_id = ""

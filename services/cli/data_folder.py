@@ -63,6 +63,7 @@ class DataFolder:
         self.catalog_folder = path / "catalog"
         self.catalog_history_folder = path / "catalog-history"
         self.demo_file = path / "demo.json"
+        self.secrets_folder = path / "secrets"
         self._demo_key_file = path / "secrets" / "demo_key"
 
     def read_demo(self) -> Demo | None:
@@ -163,8 +164,13 @@ def _write_private(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has the names in the folder survive the loss of power. Errors: `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(parent)
+        os.fsync(descriptor)
     finally:
-        os.close(parent)
+        os.close(descriptor)

@@ -45,7 +45,7 @@ from services.edge.dialects.responses.dialect import Responses
 from services.edge.dialects.speech.dialect import Speech
 from services.edge.dialects.transcriptions.dialect import Transcriptions
 from services.edge.dialects.translation.translator import Translations
-from services.edge.http.answers import Answers, exception_handlers, named
+from services.edge.http.answers import Answers, exception_handlers, in_plain_characters, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics, export_doors
@@ -366,6 +366,7 @@ def _application(clock: Clock, *routes: ControllerRouterHandler) -> Litestar:
     return Litestar(
         routes,
         exception_handlers=handlers,
+        before_request=in_plain_characters,
         openapi_config=None,
         # The process's own logging stays as it is.
         logging_config=None,

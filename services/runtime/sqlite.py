@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -155,6 +156,30 @@ class Database:
         """Waits for the work under way and closes the file."""
         await self._on_thread(self._connection.close)
         self._executor.shutdown()
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copies a file to one that is not there yet, as it is at one moment, while another process may write to it. Blocking.
+
+    Writers are not held up. Errors: `ServiceError` STORE_UNAVAILABLE; `SchemaError` for no database, or a damaged one.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True, timeout=_WAIT_MS / 1_000)) as original,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            # All pages in one step, because a writer between two steps would have it begin anew.
+            original.backup(copy)
+            (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+            f"{source} cannot be copied to {target}: {error}; check that it can be read, and that there is room",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise SchemaError(f"{source} is no whole database: {error}") from error
+    if found != "ok":
+        raise SchemaError(f"{source} is damaged: {found}")
 
 
 def _unless_cancelled(answer: asyncio.Future[Any], settle: Callable[[], None]) -> None:

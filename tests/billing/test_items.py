@@ -119,7 +119,9 @@ def test_what_goes_back_to_a_credit_line_or_outside_is_a_credit() -> None:
         payment_method=EXTERNAL,
         reason="moved away",
     )
-    prepaid = pb.PriceReturned(purchase_id="ord-4", returned=pb.Returned(unit=CNY, amount=6), reason="moved away")
+    prepaid = pb.PriceReturned(
+        purchase_id="ord-4", offering_id="pack", returned=pb.Returned(unit=CNY, amount=6), reason="moved away"
+    )
     fields = ("kind", "amount", "paid_by", "bucket_id", "order_id", "subscription_id", "offering_id", "remark")
     assert told(
         items([line], [outside], [prepaid, granted("bkt-5", 6, unit=CNY, source="surplus:ord-4", reason="moved away")]), *fields
@@ -129,7 +131,7 @@ def test_what_goes_back_to_a_credit_line_or_outside_is_a_credit() -> None:
         ("credit", -2, "phone_bill", "", "ord-2", "sub-1", "plan", "days that are left"),
         ("credit", -5, "outside", "", "ord-3", "", "pack", "till 7, till 8"),
         # A bucket says what of prepaid money came back.
-        ("credit", -6, "bucket", "bkt-5", "ord-4", "", "", "moved away"),
+        ("credit", -6, "bucket", "bkt-5", "ord-4", "", "pack", "moved away"),
     ]
 
 

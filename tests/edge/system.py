@@ -65,6 +65,9 @@ class Cell:
         self.environment: dict[str, str] = {}
         self.validity_ms = 30_000
         self.edge_changes: dict[str, Any] = {}
+        self.billing_changes: dict[str, Any] = {}
+        # Folders of layers in the place of the test's own catalog.
+        self.catalog_folders: list[str] = [str(folder / "catalog")]
         self._running: dict[str, AsyncExitStack] = {}
 
     def address(self, name: str) -> str:
@@ -86,7 +89,7 @@ class Cell:
         match name:
             case "registry":
                 config = RegistryConfig(
-                    listen_address=self.address(name), catalog_folders=[str(folder / "catalog")], poll_interval_ms=20
+                    listen_address=self.address(name), catalog_folders=self.catalog_folders, poll_interval_ms=20
                 )
                 await stack.enter_async_context(run_registry(config, lifecycle))
             case "authentication":
@@ -122,6 +125,7 @@ class Cell:
                             cdr_folder=str(folder / "cdrs"),
                             accounting_address=self.address("accounting"),
                             export_interval_ms=20,
+                            **self.billing_changes,
                         ),
                         lifecycle,
                     )

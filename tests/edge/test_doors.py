@@ -191,6 +191,23 @@ async def test_control_characters_do_not_pass_in_names(running: tuple[Cell, aioh
     assert "control character" in refused.error["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/v1/admin/accounts/acct-0%001234567/orders/ord-1/receipt", "account_id"),
+        ("/v1/admin/accounts/acct-01234567/orders/ord-%00/receipt", "order_id"),
+        ("/v1/admin/vendors/acme%0a/statement?cycle=2026-03", "vendor_id"),
+        ("/v1/admin/journal?account_id=acct-%00", "account_id"),
+        ("/v1/me/orders/ord-%7f/receipt", "order_id"),
+    ],
+)
+async def test_control_characters_do_not_pass_in_urls(running: tuple[Cell, aiohttp.ClientSession], path: str, param: str) -> None:
+    services, _ = running
+    refused = await services.call("GET", path, "an-admin-token-for-tests")
+    assert (refused.status, refused.error["param"]) == (400, param)
+    assert refused.error["message"] == f"{param} has a control character; none is part of an ID."
+
+
 async def test_a_request_to_upgrade_is_answered_with_its_body_read(running: tuple[Cell, aiohttp.ClientSession]) -> None:
     services, http = running
     subscriber = await Subscriber.open(services, http, "upgrades")

@@ -109,6 +109,38 @@ async def test_a_client_that_has_the_list_is_told_that_it_holds_and_gets_it_pack
         )
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("br, *;q=0", False),
+        ("x-gzip-like", False),
+        ("", False),
+        ("GZIP;q=0.001", True),
+        ("br;q=1.0, *;q=0.1", True),
+    ],
+)
+async def test_the_list_is_packed_for_those_who_take_it_so(running: Cell, accepted: str, packed: bool) -> None:
+    url = running.base_url.removesuffix("/v1") + "/v1/prices"
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as http,
+        http.get(url, headers={"accept-encoding": accepted}) as response,
+    ):
+        assert ("content-encoding" in response.headers) is packed
+        body = await response.read()
+        assert b'"data"' in (gzip.decompress(body) if packed else body)
+
+
+async def test_the_head_of_the_list_is_had_without_it(running: Cell) -> None:
+    async with aiohttp.ClientSession() as http:
+        url = running.base_url.removesuffix("/v1") + "/v1/prices"
+        async with http.get(url) as listed, http.head(url) as head:
+            assert (head.status, await head.read()) == (200, b"")
+            names = ("etag", "content-type", "content-length", "content-encoding", "vary")
+            assert [head.headers.get(name) for name in names] == [listed.headers.get(name) for name in names]
+
+
 async def test_the_list_changes_in_the_moment_in_which_the_charge_does(tmp_path: Path) -> None:
     moment = datetime.now(UTC) + timedelta(seconds=3)
     upcoming = (

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.planting import one
 
 _JOURNAL_POSTGRESQL: Final = "services/accounting/journal/postgresql.py"
+_BACKUP: Final = "services/cli/backup.py"
 _CDR_FILE: Final = "services/billing/cdr_file.py"
 _EXPORTER: Final = "services/billing/exporter.py"
 _POSTGRESQL_STORE: Final = "services/billing/postgresql_store.py"
@@ -15,6 +16,7 @@ _CLIENT: Final = "services/edge/charging/client.py"
 _OUTBOX: Final = "services/edge/charging/outbox.py"
 _POSTGRESQL: Final = "services/runtime/postgresql.py"
 _SQLITE: Final = "services/runtime/sqlite.py"
+_IN_BACKUP: Final = "tests/cli/test_backup.py"
 _IN_EXPORTER: Final = "tests/billing/test_exporter.py"
 _IN_SINK: Final = "tests/billing/test_sink.py"
 _IN_CHARGING: Final = "tests/edge/test_charging.py"
@@ -310,4 +312,23 @@ _OF_THE_OUTBOX: Final = (
     ),
 )
 
-DURABILITY: Final = (*_OF_STORES, *_OF_THE_SINK, *_OF_THE_OUTBOX)
+_JOURNAL_COPY: Final = "    copy_database(folder.accounting_database, copy.accounting_database)\n"
+_CATALOG_COPY: Final = "    _copy_files(folder.catalog_folder, copy.catalog_folder)\n"
+_OF_BACKUPS: Final = (
+    one(
+        "a backup has a catalog that is older than its journal",
+        _BACKUP,
+        f"{_JOURNAL_COPY}{_CATALOG_COPY}",
+        f"{_CATALOG_COPY}{_JOURNAL_COPY}",
+        _IN_BACKUP,
+    ),
+    one(
+        "a damaged backup is restored",
+        _BACKUP,
+        "            if _settled(copy / name) != expected:\n",
+        "            if not _settled(copy / name):\n",
+        _IN_BACKUP,
+    ),
+)
+
+DURABILITY: Final = (*_OF_STORES, *_OF_THE_SINK, *_OF_THE_OUTBOX, *_OF_BACKUPS)

@@ -9,6 +9,8 @@ _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
 _ONCE: Final = "services/accounting/core/sales/once.py"
 _ORDERS: Final = "services/accounting/core/sales/orders.py"
+_OPENINGS: Final = "services/accounting/core/sales/openings.py"
+_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
 _PRICES: Final = "services/accounting/core/sales/prices.py"
 _REFUNDS: Final = "services/accounting/core/sales/refunds.py"
 _STATE: Final = "services/accounting/core/account/state.py"
@@ -68,6 +70,55 @@ _OF_CHANGES: Final = (
 )
 
 _OF_CREDIT: Final = (
+    one(
+        "a credit line is lent whole again with each change of plan",
+        _OPENINGS,
+        "            amount -= used\n",
+        "",
+        _IN_GAMES,
+    ),
+    one(
+        "a phone bill elsewhere is asked for a price that a line here has paid",
+        _RENEWALS,
+        "    return [*asked, *restart, *payment]\n",
+        "    return [*restart, *payment]\n",
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
+        "a renewal on a phone bill elsewhere is asked of a line that is not there",
+        _RENEWALS,
+        "    if waits_for_payment(account, terms, subscription.next_payment, price, due_us):\n",
+        "    if False:\n",
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
+        "money that comes back lives longer than it would have",
+        _CREDIT,
+        "payer.valid_until_us if payer.valid_until_us > now_us else",
+        "payer.valid_until_us if False else",
+        _IN_GAMES,
+    ),
+    one(
+        "money whose end has passed comes back for nothing",
+        _CREDIT,
+        "now_us + payer.valid_until_us - payer.paid_us\n",
+        "now_us + 1\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the first to pay get their money back first",
+        _CREDIT,
+        "for payer in (*reversed(payers), Payer(",
+        "for payer in (*payers, Payer(",
+        _IN_GAMES,
+    ),
+    one(
+        "what was given back is given back again",
+        "services/accounting/core/account/buckets.py",
+        "sum(each.amount for each in changed.payers) - entry.amount)",
+        "sum(each.amount for each in changed.payers))",
+        _IN_GAMES,
+    ),
     one("what is left is worth its days alone", _CREDIT, "min(by_time, by_use))", "by_time)", _IN_GAMES),
     one("what is left is worth its tokens alone", _CREDIT, "min(by_time, by_use))", "by_use)", _IN_GAMES),
     one("the day of a change is left, too", _CREDIT, "now_us, end_us) - 1\n", "now_us, end_us)\n", _IN_GAMES),
@@ -150,8 +201,8 @@ _OF_RETURNS: Final = (
     one(
         "the first of several payments is forgotten",
         _ACCOUNT_SALES,
-        "if before is not None and goes_on else ()",
-        "if False else ()",
+        "payment_references=before.payment_references if before is not None and goes_on else ()",
+        "payment_references=()",
         _IN_GAMES,
     ),
     one(

@@ -137,8 +137,8 @@ _OF_PRICES: Final = (
     one(
         "money that comes back repays what was repaid before",
         _CREDIT,
-        "*bucket_entries(account, granted, repaid)]",
-        "*bucket_entries(account, granted)]",
+        "made = bucket_entries(account, granted, repaid)",
+        "made = bucket_entries(account, granted)",
         _IN_PRICES,
     ),
     one(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from services.accounting.core.account.due import due_of
-from services.accounting.core.account.state import Account
+from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.entries import BucketExpired, Entry
 from services.accounting.core.sales.orders import order_expiry_entry
 from services.accounting.core.sales.renewals import renewal_entries
@@ -70,9 +70,15 @@ def _due_of_subscription(account: Account, subscription_id: str, *, used: bool) 
             yield bucket.valid_until_us, _BUCKET, bucket_id
 
 
+def _brings_no_line(subscription: Subscription) -> bool:
+    """Whether its renewal grants no credit line; those that do come first, because the others may be paid from it."""
+    terms = subscription.next_terms or subscription.terms
+    return not any(allowance.postpaid for allowance in terms.allowances)
+
+
 def _due_times(account: Account, serving_since_us: int, *, used: bool) -> Iterator[tuple[int, int, str]]:
     """Due times of everything on the account that happens by itself, each with its kind and ID."""
-    for subscription in account.subscriptions.values():
+    for subscription in sorted(account.subscriptions.values(), key=_brings_no_line):
         due_us = subscription.due_us if used else due_of(subscription)
         if due_us is not None:
             yield due_us, _RENEWAL, subscription.subscription_id

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from litestar import Request, Response, get
+from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
 from services.edge.catalog import CatalogHolder, Snapshot
@@ -35,10 +35,10 @@ class PriceLists:
 
 
 def prices_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
-    """GET /v1/prices. With an entity tag in If-None-Match that still holds, the answer is 304."""
+    """GET and HEAD /v1/prices. With an entity tag in If-None-Match that still holds, the answer is 304."""
     lists = PriceLists(catalog)
 
-    @get("/v1/prices")
+    @route("/v1/prices", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def list_prices(request: Request[Any, Any, Any]) -> Response[bytes]:
         listed = await lists.current()
         headers = {**_KEPT, "etag": listed.tag}
@@ -46,8 +46,18 @@ def prices_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
         if known & {listed.tag, listed.tag.removeprefix("W/"), "*"}:
             return Response(b"", status_code=304, headers=headers)
         headers["content-type"] = "application/json"
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if _takes_gzip(request.headers.get("accept-encoding", "")):
             return Response(listed.packed, headers={**headers, "content-encoding": "gzip"})
         return Response(listed.body, headers=headers)
 
     return [list_prices]
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding takes gzip: by its name, else as any; a quality of 0 refuses (RFC 9110, section 12.5.3)."""
+    qualities = {}
+    for each in accepted.lower().split(","):
+        name, _, parameters = each.partition(";")
+        quality = parameters.replace(" ", "").removeprefix("q=")
+        qualities[name.strip()] = not quality or quality.strip("0.") != ""
+    return qualities.get("gzip", qualities.get("*", False))

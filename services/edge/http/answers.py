@@ -1,9 +1,10 @@
 """Answers on their way out of the edge: each with `x-request-id` and counted, each error in OpenAI's shape or the client's own."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -30,6 +31,17 @@ from services.runtime.identifiers import uuid7
 from services.runtime.logs import begin_notes
 
 logger = logging.getLogger(__name__)
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def in_plain_characters(request: Request[Any, Any, Any]) -> None:
+    """Refuses control characters in the IDs of a URL, because none has one and databases take no NUL. Errors: `Problem` 400."""
+    named = {**request.path_params, **request.query_params.dict()}
+    for name, value in named.items():
+        if any(_CONTROL.search(str(each)) for each in (value if isinstance(value, list) else [value])):
+            raise malformed(name, f"{name} has a control character; none is part of an ID.", "invalid_value")
 
 
 class Words(Protocol):

@@ -30,9 +30,9 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import BucketGranted, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
 from services.accounting.core.sales.credit import credit_of, worth
-from services.accounting.core.terms import Payment, Period
+from services.accounting.core.terms import Cycle, Payment, Period
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, replayed, state_of, usage
-from tests.accounting.shop import CALENDAR, CNY, DAILY, Shopper, allowance, for_sale, go_to, lasting
+from tests.accounting.shop import CALENDAR, CNY, DAILY, MONTHLY, Shopper, allowance, for_sale, go_to, lasting
 
 # In thousandths of the operators' millions: 9.9 yuan for 10, 29.9 for 40, 49.9 for 80.
 SMALL: Final = for_sale("small", allowance(10), price=9_900_000)
@@ -408,7 +408,7 @@ def test_what_a_phone_bill_paid_goes_back_to_it(buyer: Shopper) -> None:
     assert answer.returned == Returned(CNY, back, 0, ())
     assert {bucket.postpaid for bucket in buyer.state.buckets.values() if bucket.unit == CNY} == {True}
     # No prepaid money came of it: what the phone bill will say has fallen, and the five yuan of use stay on it.
-    assert lines_of(buyer) == [(100 * UNIT, 54_900_000 - back, 45_100_000 + back), (50 * UNIT, 0, 0)]
+    assert lines_of(buyer) == [(100 * UNIT, 54_900_000 - back, 45_100_000 + back), (50 * UNIT - 54_900_000 + back, 0, 0)]
     entry = price_returned(buyer)
     (line, _) = [each for each in buyer.state.buckets.values() if each.postpaid]
     assert (entry.payment, entry.credits, entry.outside) == (Payment.PHONE_BILL, ((line.bucket_id, back),), 0)
@@ -666,6 +666,127 @@ def test_while_a_member_of_the_cell_reads_no_returned_prices_none_are_written(bu
     terms = buyer.catalog.offerings["fixed"].terms
     assert terms is not None
     assert terms.refundable
+
+
+# What credit lines lend
+
+
+def lent(shopper: Shopper) -> int:
+    """What all lines have lent or can lend still, in whole yuan."""
+    lines = [each for each in shopper.state.buckets.values() if each.postpaid]
+    return sum(each.consumed + each.reserved + each.remaining for each in lines) // UNIT
+
+
+@pytest.mark.parametrize("how", ["a change", "a new order"])
+def test_a_line_that_ends_early_is_lent_once(how: str) -> None:
+    line = allowance(100, CNY, allowance_id="line", postpaid=True, priority=900)
+    money = {"flat": flat(EACH, CNY)}
+    shopper = Shopper(*(for_sale(name, line, tariffs=money) for name in ("one", "other")))
+    go_to(shopper, "2026-11-01 00:00")
+    order = shopper.order("one", Payment.FREE)
+    shopper.event(usage(60))
+    shopper.call(10, 5)
+    for number in range(4):
+        if how == "a change":
+            changed(shopper, order, ("other", "one")[number % 2], Payment.FREE)
+        else:
+            shopper.cancel(order.subscription_id, at_once=True)
+            order = shopper.order("other", Payment.FREE)
+        assert lent(shopper) == 100
+        shopper.event(usage(5))
+    # At the end of its own cycle the first line is billed.
+    go_to(shopper, "2026-12-01 00:00")
+    shopper.cancel(order.subscription_id, at_once=True)
+    shopper.order("one", Payment.FREE)
+    assert sum(each.remaining for each in shopper.state.buckets.values() if each.postpaid and not each.ended) == 100 * UNIT
+    assert state_of(replayed(shopper.rows)) == state_of(shopper.state)
+
+
+@pytest.mark.parametrize("cycle", [MONTHLY, None], ids=["subscriptions", "packs"])
+def test_lines_of_two_purchases_are_lent_beside_one_another(cycle: Cycle | None) -> None:
+    line = lasting(100, CNY, allowance_id="line", postpaid=True)
+    shopper = Shopper(for_sale("line", line, cycle=cycle, tariffs={"flat": flat(EACH, CNY)}))
+    for _ in range(2):
+        shopper.order("line")
+        shopper.event(usage(30))
+    assert [granted for granted, *_ in lines_of(shopper)] == [100 * UNIT, 100 * UNIT]
+
+
+# How long money lives that comes back
+
+
+def come_back(shopper: Shopper) -> list[tuple[int, int]]:
+    """The buckets of money that came back with the last command: the amount, and the days from now until its end."""
+    granted = [each for each in shopper.last_entries if isinstance(each, BucketGranted) and each.source.startswith("surplus:")]
+    assert state_of(replayed(shopper.rows)) == state_of(shopper.state)
+    return [(each.amount, (each.valid_until_us - shopper.now_us) // DAY) for each in granted]
+
+
+def test_money_comes_back_with_the_end_that_it_had(buyer: Shopper) -> None:
+    buyer.money(20, valid_for_us=10 * DAY)
+    buyer.money(30, valid_for_us=100 * DAY)
+    order = buyer.order("large", Payment.PREPAID)
+    buyer.pass_time(5 * DAY)
+    # Of 49.9 yuan 24 days of 30 are left; six have used up what ends first.
+    assert returned(refund(buyer, order.subscription_id)).amount == 39_920_000
+    assert come_back(buyer) == [(10_020_000, 5), (29_900_000, 95)]
+
+
+def test_money_whose_end_has_passed_comes_back_for_as_long_as_it_had_left(buyer: Shopper) -> None:
+    buyer.money(30, valid_for_us=10 * DAY)
+    buyer.pass_time(7 * DAY)
+    pack = buyer.order("pack", Payment.PREPAID)
+    buyer.pass_time(15 * DAY)
+    refund(buyer, pack.order_id)
+    assert come_back(buyer) == [(14 * UNIT, 3)]
+
+
+def test_a_renewal_comes_back_as_it_was_paid_and_not_as_the_cycle_before(buyer: Shopper) -> None:
+    for _ in range(2):
+        buyer.grant(9_900_000, unit=CNY, valid_for_us=20 * DAY)
+    buyer.money(20, valid_for_us=100 * DAY)
+    first, second = (buyer.order("small", Payment.PREPAID) for _ in range(2))
+    go_to(buyer, "2026-12-01 00:00")
+    for order in (first, second):
+        refund(buyer, order.subscription_id, order.order_id)
+        assert come_back(buyer) == [(9_900_000 * 30 // 31, 70)]
+
+
+def test_what_a_change_does_not_give_back_comes_back_later_as_it_was_paid(buyer: Shopper) -> None:
+    buyer.money(12, valid_for_us=40 * DAY)
+    buyer.grant(37_900_000, unit=CNY, valid_for_us=100 * DAY)
+    order = buyer.order("large", Payment.PREPAID)
+    changed(buyer, order, "small")
+    # 48.236666 were left: 37.9 of the last to pay, 10.336666 of the first. 9.9 of that pay the new cycle.
+    assert come_back(buyer) == [(436_666, 40), (37_900_000, 100)]
+    refund(buyer, order.subscription_id)
+    assert come_back(buyer) == [(9_570_000, 40)]
+    # What an upgrade adds comes back first.
+    again = buyer.order("small", Payment.PREPAID)
+    buyer.money(60, valid_for_us=200 * DAY)
+    changed(buyer, again, "large")
+    refund(buyer, again.subscription_id, "again")
+    assert come_back(buyer) == [(8_013_332, 40), (37_900_000, 100), (2_323_334, 200)]
+
+
+def test_money_of_very_many_buckets_comes_back_in_sixteen(buyer: Shopper) -> None:
+    for days in range(1, 31):
+        buyer.money(1 if days < 30 else 30, valid_for_us=days * DAY)
+    order = buyer.order("large", Payment.PREPAID)
+    refund(buyer, order.subscription_id)
+    back = come_back(buyer)
+    assert (len(back), sum(amount for amount, _ in back)) == (16, 48_236_666)
+    # Nothing but the least part of all lives longer than it would have.
+    assert back[-1] == (20_900_000, 30)
+
+
+def test_a_price_that_older_code_took_comes_back_for_a_year(buyer: Shopper) -> None:
+    buyer.money(30, valid_for_us=10 * DAY)
+    pack = buyer.order("pack", Payment.PREPAID)
+    buyer.state.orders[pack.order_id].payers = ()
+    refund(buyer, pack.order_id)
+    (granted,) = [each for each in buyer.last_entries if isinstance(each, BucketGranted)]
+    assert granted.valid_until_us == buyer.now_us + 366 * DAY
 
 
 # Once an account

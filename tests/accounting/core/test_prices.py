@@ -34,10 +34,11 @@ def test_money_that_ends_with_its_cycle_pays_no_change_of_it(postpaid: bool, pay
     ledger = Shopper(small, large)
     ledger.money(3)
     order = ledger.order("small", payment)
-    # 29 of 30 days are left: 2.9 of the 3 yuan count. A line that is just being granted pays 20 of the rest, prepaid money nothing.
+    # 29 of 30 days are left: 2.9 of the 3 yuan count. Of a line of 20 that is just being granted 17 pay the rest, because the bill
+    # has 3 already; prepaid money pays nothing.
     refused = ledger.unchanged_by(change_of(order, "large", payment))
     assert fault_of(refused) == "PAYMENT_REQUIRED"
-    missing = "7.1" if postpaid else "27.1"
+    missing = "10.1" if postpaid else "27.1"
     assert f"the price is 27.1 CNY, and {missing} CNY are missing" in repr(refused)
 
 

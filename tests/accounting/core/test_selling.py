@@ -266,6 +266,48 @@ def test_a_renewal_paid_outside_is_asked_for_and_begins_when_it_is_paid(shopper:
     assert shopper.free == {"TOKEN": 10}
 
 
+@pytest.mark.parametrize("grows", [False, True], ids=["same terms", "other terms"])
+def test_a_renewal_on_a_phone_bill_elsewhere_is_asked_for_like_the_first_cycle(shopper: Shopper, grows: bool) -> None:
+    order = shopper.confirm(shopper.order("ten", Payment.PHONE_BILL))
+    if grows:
+        shopper.change(order.subscription_id, "thirty", Payment.PHONE_BILL, at_once=False)
+    shopper.pass_time(31 * DAY)
+    poke(shopper)
+    (waiting,) = [each for each in shopper.state.orders.values() if each.state == "awaiting_payment"]
+    assert (waiting.payment, waiting.amount) == (Payment.PHONE_BILL, 26_900_000 if grows else 9_900_000)
+    assert shopper.state_of_subscription(order.subscription_id)[0] == "suspended"
+    shopper.ask(ConfirmPayment(ACCOUNT_ID, waiting.order_id, "second bill"))
+    assert shopper.state_of_subscription(order.subscription_id) == ("active", 1, "thirty" if grows else "ten")
+    assert shopper.state.subscriptions[order.subscription_id].payment_references == ("second bill",)
+
+
+def test_a_renewal_that_a_credit_line_pays_after_all_is_not_asked_for_any_more(shopper: Shopper) -> None:
+    order = shopper.confirm(shopper.order("ten", Payment.PHONE_BILL))
+    shopper.pass_time(31 * DAY)
+    poke(shopper)
+    (waiting,) = [each for each in shopper.state.orders.values() if each.state == "awaiting_payment"]
+    shopper.order("phone", Payment.PHONE_BILL)
+    assert shopper.state_of_subscription(order.subscription_id)[0] == "active"
+    charged = [entry.amount for entry in shopper.entries if isinstance(entry, PriceCharged)]
+    # Else the bill would have it twice.
+    late = shopper.ask(ConfirmPayment(ACCOUNT_ID, waiting.order_id, "second bill"))
+    assert fault_of(late) == "NOT_POSSIBLE"
+    assert charged[-1] == 9_900_000
+
+
+def test_a_line_that_renews_in_the_same_moment_pays_what_was_bought_before_it(shopper: Shopper) -> None:
+    go_to(shopper, "2026-11-01 00:00")
+    line = shopper.order("phone", Payment.PHONE_BILL)
+    shopper.order("ten", Payment.PHONE_BILL)
+    # The line's subscription comes after the other one now.
+    shopper.state.subscriptions[line.subscription_id] = shopper.state.subscriptions.pop(line.subscription_id)
+    go_to(shopper, "2026-12-01 00:00")
+    poke(shopper)
+    assert not any(order.state == "awaiting_payment" for order in shopper.state.orders.values())
+    assert [entry.amount for entry in shopper.last_entries if isinstance(entry, PriceCharged)] == [9_900_000, 9_900_000]
+    assert not any(isinstance(entry, OrderFailed) for entry in shopper.last_entries)
+
+
 # Change and end
 
 

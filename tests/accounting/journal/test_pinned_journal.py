@@ -61,13 +61,13 @@ from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
-ROWS = "6950b9b2832e09ea654baf8ff52ee5ea6eda7dba9e582b7bf103c4f387fe43b0"
-CHECKPOINTS = "59f138f5c1e202ef0e95981dcef4a9dfd776069813388e8ca58ce0daa541d3df"
-ANSWERS = "9920b7a404f92ed8008a7e713573c959af46c8f92b30576fb119a1c1511759b3"
+ROWS = "5e1a2ad09e6fd9b85831a1ef5c0f14aac1d5cf55f9b1b63213594722ae3108c7"
+CHECKPOINTS = "18ec7536feb39e810ad9d6bbbdfd17e20c8a922e8c73377dfc12554f5ff15c64"
+ANSWERS = "0ad196723b14649571e43ab584488d86145a13033cdee536fbde0f3b5f14cf7d"
 
 # The same of a script in which keys mint others and calls have labels.
-ROWS_WITH_RUNS = "0aa660e96b73fe6ed8769ccb3067618cf3abb07437eb2ab88ffad89a44262afa"
-ANSWERS_WITH_RUNS = "d139a2fde88c4b7eb5c2df793a265d579ceac5ae0734af47ceb2fe6c706c6fdd"
+ROWS_WITH_RUNS = "27e3425aa1b11f0eb2f986718030d14944a0bbdba194c45b0fb2d3a40a1575e7"
+ANSWERS_WITH_RUNS = "f0cbbba973c4da2c89f4b2f772dcfbfa652cd812227dd8f1ef5a5742fc6045ea"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

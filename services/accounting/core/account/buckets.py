@@ -4,7 +4,7 @@ from bisect import insort
 from typing import Final
 
 from services.accounting.core.account.due import due_no_later_than
-from services.accounting.core.account.sales import retry_suspended
+from services.accounting.core.account.sales import last_payers, retry_suspended
 from services.accounting.core.account.state import ENDED_MEMORY_US, WRITE_OFFS_KEPT, Account, Adjustment, Applies, Bucket, line_of
 from services.accounting.core.commands import Returned
 from services.accounting.core.entries import (
@@ -131,6 +131,9 @@ def _price_returned(account: Account, entry: PriceReturned, seq: int) -> None:
         else:
             bucket.remaining += amount
     returned = Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
+    if (changed := account.subscriptions.get(entry.purchase_id)) is not None and changed.payers:
+        # The last to pay got their money back first; the others pay for what goes on.
+        changed.payers = last_payers(changed.payers[::-1], sum(each.amount for each in changed.payers) - entry.amount)[::-1]
     if (order := account.orders.get(entry.order_id or entry.purchase_id)) is not None:
         order.returned = returned
     elif (subscription := account.subscriptions.get(entry.purchase_id)) is not None:

@@ -3,7 +3,15 @@
 from typing import Final
 
 from services.accounting.core.account.due import due_no_later_than, due_of, unused_until_us
-from services.accounting.core.account.state import ENDED_MEMORY_US, PAYMENT_REFERENCES_KEPT, Account, Applies, Order, Subscription
+from services.accounting.core.account.state import (
+    ENDED_MEMORY_US,
+    PAYMENT_REFERENCES_KEPT,
+    Account,
+    Applies,
+    Order,
+    Payer,
+    Subscription,
+)
 from services.accounting.core.entries import (
     CycleStarted,
     OrderCompleted,
@@ -41,10 +49,41 @@ def _order_placed(account: Account, entry: OrderPlaced, seq: int) -> None:
 
 
 def _price_charged(account: Account, entry: PriceCharged, seq: int) -> None:
+    payers = []
     for bucket_id, amount in entry.debits:
         bucket = account.buckets[bucket_id]
         bucket.remaining -= amount
         bucket.consumed += amount
+        if not bucket.postpaid:
+            payers.append(Payer(amount, bucket.valid_until_us, entry.time_us))
+    order = account.orders.get(entry.order_id)
+    if order is not None and not order.subscription_id:
+        order.payers = tuple(payers)
+    elif (subscription := _subscription_paid(account, entry, order)) is not None:
+        # A change pays what its credit does not: the money before paid for the rest.
+        subscription.payers = last_payers((*subscription.payers, *payers), subscription.cycle_price)
+
+
+def _subscription_paid(account: Account, entry: PriceCharged, order: Order | None) -> Subscription | None:
+    """The subscription whose cycle was paid. A renewal names none: its cycle began just before, and nothing has paid for it yet."""
+    if order is not None:
+        return account.subscriptions.get(order.subscription_id)
+    for each in account.subscriptions.values():
+        begun = each.state == "active" and each.cycle_start_us == entry.time_us and each.terms.offering_id == entry.offering_id
+        if begun and each.cycle_price == entry.amount and not each.payers:
+            return each
+    return None
+
+
+def last_payers(payers: tuple[Payer, ...], amount: int) -> tuple[Payer, ...]:
+    """The last of those who paid, as far as they come to `amount`."""
+    last: list[Payer] = []
+    for payer in reversed(payers):
+        if amount <= 0:
+            break
+        last.append(Payer(min(payer.amount, amount), payer.valid_until_us, payer.paid_us))
+        amount -= last[-1].amount
+    return tuple(reversed(last))
 
 
 def _order_completed(account: Account, entry: OrderCompleted, seq: int) -> None:
@@ -81,6 +120,7 @@ def _subscription_started(account: Account, entry: SubscriptionStarted, seq: int
         next_payment=entry.payment,
         # The worth of the cycle before was counted towards this one, and so were its payments.
         payment_references=before.payment_references if before is not None and goes_on else (),
+        payers=before.payers if before is not None and goes_on else (),
     )
     account.forget_derived()
 
@@ -101,6 +141,7 @@ def _cycle_started(account: Account, entry: CycleStarted, seq: int) -> None:
     subscription.cycle_days = entry.days
     if entry.number > 1:
         subscription.payment_references = ()
+        subscription.payers = ()
     if subscription.terms.once:
         account.bought[subscription.terms.offering_id] = entry.time_us
     account.forget_derived()

@@ -232,6 +232,15 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     calls: int = 0
 
 
+class Payer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A part of a price that a bucket of prepaid money paid, and how long that money was to live."""
+
+    # In micro-units of the price's unit.
+    amount: int
+    valid_until_us: int
+    paid_us: int
+
+
 class Order(msgspec.Struct, array_like=True, gc=False):
     """The act of buying. `state` is "awaiting_payment", "completed" or "failed"."""
 
@@ -252,6 +261,8 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     remembered_until_us: int = 0
     # By its refund, or by the change that it is; None: nothing.
     returned: Returned | None = None
+    # The money that paid for a pack; empty: it was paid another way, or by older code.
+    payers: tuple[Payer, ...] = ()
 
 
 class Subscription(msgspec.Struct, array_like=True, gc=False):
@@ -279,6 +290,8 @@ class Subscription(msgspec.Struct, array_like=True, gc=False):
     payment_references: tuple[str, ...] = ()
     # By its refund; None: nothing.
     returned: Returned | None = None
+    # The money that paid for the running cycle, the last to pay at the end, as in `Order`.
+    payers: tuple[Payer, ...] = ()
 
     @property
     def due_us(self) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Bucket, Order, Subscription
+from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Bucket, Order, Payer, Subscription
 from services.accounting.core.buckets import bucket_entries
 from services.accounting.core.commands import Returned
 from services.accounting.core.cycles import days_of
@@ -15,8 +15,10 @@ from services.runtime.identifiers import derived_name
 
 # A weight of 1.
 _WEIGHT_BASE: Final = 1_000_000
-# Money that comes back is valid for this long.
+# Money of which nobody knows any more how long it was valid comes back for this long.
 _RETURNED_VALID_US: Final = 366 * 24 * 3_600 * 1_000_000
+# Money comes back in at most this many buckets.
+_RETURNED_BUCKETS_MAX: Final = 16
 
 
 def credit_of(account: Account, subscription: Subscription, now_us: int) -> int:
@@ -93,16 +95,19 @@ class Paid(NamedTuple):
     payment: Payment
     # Names of payments from outside.
     references: tuple[str, ...]
+    # Prepaid money that paid it.
+    payers: tuple[Payer, ...]
 
     @classmethod
     def for_subscription(cls, subscription: Subscription) -> "Paid":
         """The price of the running cycle."""
-        return cls(subscription.subscription_id, subscription.terms, subscription.payment, subscription.payment_references)
+        terms, references = subscription.terms, subscription.payment_references
+        return cls(subscription.subscription_id, terms, subscription.payment, references, subscription.payers)
 
     @classmethod
     def for_pack(cls, order: Order) -> "Paid":
         """The price of a pack."""
-        return cls(order.order_id, order.terms, order.payment, (order.remark,) if order.remark else ())
+        return cls(order.order_id, order.terms, order.payment, (order.remark,) if order.remark else (), order.payers)
 
 
 class Cause(NamedTuple):
@@ -124,8 +129,7 @@ def returned_entries(
     """
     unit, purchase_id = paid.terms.price_unit, paid.purchase_id
     prepaid = paid.payment == Payment.PREPAID
-    on_line = paid.payment == Payment.PHONE_BILL and not paid.references
-    credited = _credits(account, paid, amount, now_us) if on_line else ()
+    credited = credits_of(account, paid, amount, now_us)
     outside = 0 if prepaid else amount - sum(part for _, part in credited)
     returned = PriceReturned(
         account_id=account.account_id,
@@ -145,25 +149,52 @@ def returned_entries(
     )
     if not prepaid:
         return [returned]
-    granted = BucketGranted(
-        account_id=account.account_id,
-        time_us=now_us,
-        bucket_id=derived_name(
-            "bkt", account.account_id, f"surplus:{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}"
-        ),
-        unit=unit,
-        amount=amount,
-        valid_from_us=now_us,
-        valid_until_us=now_us + _RETURNED_VALID_US,
-        priority=0,
-        idempotency_key="",
-        digest=b"",
-        repaid=0,
-        source=f"surplus:{purchase_id}",
-        reason=cause.reason,
-    )
     repaid = sum(entry.amount for entry in granting if isinstance(entry, DebtRepaid) and entry.unit == unit)
-    return [returned, *bucket_entries(account, granted, repaid)]
+    entries: list[Entry] = [returned]
+    for number, (part, valid_until_us) in enumerate(_money_back(paid.payers, amount, now_us)):
+        name = f"surplus:{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}" + (f"/{number}" if number else "")
+        granted = BucketGranted(
+            account_id=account.account_id,
+            time_us=now_us,
+            bucket_id=derived_name("bkt", account.account_id, name),
+            unit=unit,
+            amount=part,
+            valid_from_us=now_us,
+            valid_until_us=valid_until_us,
+            priority=0,
+            idempotency_key="",
+            digest=b"",
+            repaid=0,
+            source=f"surplus:{purchase_id}",
+            reason=cause.reason,
+        )
+        made = bucket_entries(account, granted, repaid)
+        repaid += sum(entry.amount for entry in made if isinstance(entry, DebtRepaid))
+        entries += made
+    return entries
+
+
+def _money_back(payers: Sequence[Payer], amount: int, now_us: int) -> list[tuple[int, int]]:
+    """The parts in which prepaid money comes back, each with the end of its validity, the earliest first.
+
+    The last to pay get theirs back first. Money keeps the end that it had; where that has passed, it lives as long as it had left
+    when it paid. So no purchase makes money live for ever, and none takes it away.
+    """
+    parts: dict[int, int] = {}
+    for payer in (*reversed(payers), Payer(amount, now_us + _RETURNED_VALID_US, now_us)):
+        until_us = payer.valid_until_us if payer.valid_until_us > now_us else now_us + payer.valid_until_us - payer.paid_us
+        part = min(payer.amount, amount)
+        if part:
+            parts[until_us] = parts.get(until_us, 0) + part
+            amount -= part
+    back = [(part, until_us) for until_us, part in sorted(parts.items())]
+    while len(back) > _RETURNED_BUCKETS_MAX:
+        # The least goes with its neighbour, because each bucket is looked at for every call.
+        least = back.index(min(back))
+        part, _ = back.pop(least)
+        beside = max(0, least - 1)
+        back[beside] = (back[beside][0] + part, back[beside][1])
+    return back
 
 
 def without_refund(terms: Terms) -> str:
@@ -176,8 +207,13 @@ def returned_by(entry: PriceReturned) -> Returned:
     return Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
 
 
-def _credits(account: Account, paid: Paid, amount: int, now_us: int) -> BucketAmounts:
-    """The credit lines whose consumption falls by `amount` in all: the purchase's own first, then the latest."""
+def credits_of(account: Account, paid: Paid, amount: int, now_us: int) -> BucketAmounts:
+    """The credit lines whose consumption falls by `amount` in all: the purchase's own first, then the latest.
+
+    Empty for a price that was paid another way.
+    """
+    if paid.payment != Payment.PHONE_BILL or paid.references:
+        return ()
     lines = [bucket for bucket in account.buckets.values() if bucket.postpaid and bucket.unit == paid.terms.price_unit]
     # Those that ended long ago are forgotten with the next grant.
     lines = [line for line in lines if line.valid_until_us >= now_us - ENDED_MEMORY_US]

@@ -7,13 +7,14 @@ from services.accounting.core.entries import (
     BucketRolledOver,
     CycleStarted,
     Entry,
+    OrderFailed,
     OrderPlaced,
     SubscriptionEnded,
     SubscriptionSuspended,
 )
 from services.accounting.core.sales.openings import allowance_entries, restart_entries
-from services.accounting.core.sales.prices import Span, first_cycle, payment_entries
-from services.accounting.core.terms import Payment, Terms
+from services.accounting.core.sales.prices import Span, first_cycle, payment_entries, waits_for_payment
+from services.accounting.core.terms import Terms
 from services.runtime.identifiers import derived_name
 
 
@@ -39,7 +40,7 @@ def renewal_entries(account: Account, subscription: Subscription, due_us: int, n
         number = max(number, cycle_number_at(terms.cycle, terms.time_zone, first_us, number, now_us))
         if number > subscription.cycle_number + 1:
             due_us = cycle_end_us(terms.cycle, terms.time_zone, first_us, number - 1)
-    if price and subscription.next_payment == Payment.EXTERNAL:
+    if waits_for_payment(account, terms, subscription.next_payment, price, due_us):
         return _ask_for_payment(account, subscription, terms, due_us)
     end_us = cycle_end_us(terms.cycle, terms.time_zone, first_us, number)
     span = Span(due_us, end_us, price, days_of(terms.time_zone, due_us, end_us))
@@ -54,12 +55,20 @@ def renewal_entries(account: Account, subscription: Subscription, due_us: int, n
 
 def _anew_entries(account: Account, subscription: Subscription, terms: Terms, due_us: int) -> list[Entry]:
     """A paid renewal whose cycles count from here: after a suspension, or under another offering."""
-    if terms.price and subscription.next_payment == Payment.EXTERNAL:
+    if waits_for_payment(account, terms, subscription.next_payment, terms.price, due_us):
         return _ask_for_payment(account, subscription, terms, due_us)
     span = first_cycle(terms, due_us)
     restart = restart_entries(account, subscription, terms, subscription.next_payment, "", span)
     payment = payment_entries(account, terms, subscription.next_payment, span.price, "", due_us, restart)
-    return _suspend(account, subscription, due_us) if isinstance(payment, Decision) else [*restart, *payment]
+    if isinstance(payment, Decision):
+        return _suspend(account, subscription, due_us)
+    # A credit line can come while a phone bill elsewhere is asked: it must not be asked any more.
+    asked = [
+        OrderFailed(account.account_id, due_us, order.order_id, "the price was paid from the account")
+        for order in account.orders.values()
+        if order.subscription_id == subscription.subscription_id and order.state == "awaiting_payment" and not order.digest
+    ]
+    return [*asked, *restart, *payment]
 
 
 def _ask_for_payment(account: Account, subscription: Subscription, terms: Terms, due_us: int) -> list[Entry]:
@@ -73,7 +82,7 @@ def _ask_for_payment(account: Account, subscription: Subscription, terms: Terms,
         time_us=due_us,
         order_id=derived_name("ord", account.account_id, key),
         terms=terms,
-        payment=Payment.EXTERNAL,
+        payment=subscription.next_payment,
         amount=terms.price,
         expires_us=due_us + subscription.terms.grace_us,
         subscription_id=subscription.subscription_id,

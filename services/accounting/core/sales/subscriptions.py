@@ -9,7 +9,7 @@ from services.accounting.core.amounts import whole
 from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of_order, fail
 from services.accounting.core.entries import Entry, OrderCompleted, PriceReturned, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales.credit import Cause, Paid, credit_of, returned_entries, without_refund
+from services.accounting.core.sales.credit import Cause, Paid, credit_of, credits_of, returned_entries, without_refund
 from services.accounting.core.sales.once import bought_already
 from services.accounting.core.sales.openings import end_cycle, restart_entries
 from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
@@ -65,9 +65,11 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
     if outside:
         return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
-    restart = restart_entries(account, subscription, terms, command.payment, order_id, span)
-    if credit > span.price:
-        back = _give_back(account, subscription, credit - span.price, order_id, restart, catalog)
+    over = max(0, credit - span.price)
+    credited = credits_of(account, Paid.for_subscription(subscription), over, now_us)
+    restart = restart_entries(account, subscription, terms, command.payment, order_id, span, credited)
+    if over:
+        back = _give_back(account, subscription, over, order_id, restart, catalog)
         if isinstance(back, Decision):
             return back
         restart += back

@@ -34,6 +34,8 @@ _RIGHT: Final = {
     "display_name": "a string of 1 to 200 characters, the name of the member",
     "member_id": "the ID of a member of the account; left out for its first",
     "code": "the code of an invitation, like inv-0123456789abcdef0123456789abcdef",
+    "phone_number": "a phone number like +8613800000001: a plus, the country's code and the number; null for none",
+    "line_code": "the code that the carrier sent to the line, 1 to 100 characters of ASCII",
     "invitation_days": "an integer of days, 1 to 365; left out for 7",
     "unit": '"TOKEN", "POINT" or "CURRENCY"',
     "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",

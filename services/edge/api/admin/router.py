@@ -24,6 +24,7 @@ from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
 from services.edge.api.admin.members import account_name_routes, member_routes
 from services.edge.api.admin.orders import order_routes, subscription_routes
+from services.edge.api.admin.phone_bill import phone_bill_routes
 from services.edge.api.admin.statements import statement_routes
 from services.edge.api.admin.transfers import transfer_routes
 from services.edge.api.admin.vendors import vendor_check_routes
@@ -92,6 +93,7 @@ def admin_router(
             *journal_routes(accounting),
             *explain_routes(accounting, billing),
             *statement_routes(accounting, billing, catalog),
+            *phone_bill_routes(accounting, billing),
             *cell_routes(accounting, billing),
             *vendor_check_routes(catalog, checks),
         ],

@@ -216,3 +216,93 @@ class GetVendorStatementResponse(_message.Message):
     LINES_FIELD_NUMBER: _ClassVar[int]
     lines: _containers.RepeatedCompositeFieldContainer[UsageLine]
     def __init__(self, lines: _Optional[_Iterable[_Union[UsageLine, _Mapping]]] = ...) -> None: ...
+
+class Demand(_message.Message):
+    __slots__ = ("demand_id", "source", "refunds", "account_id", "make_time", "currency", "amount", "order_id", "subscription_id", "offering_id", "state", "reason", "payment_id", "refund_id", "next_try_time")
+    DEMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    REFUNDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    MAKE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REFUND_ID_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TRY_TIME_FIELD_NUMBER: _ClassVar[int]
+    demand_id: str
+    source: str
+    refunds: bool
+    account_id: str
+    make_time: _timestamp_pb2.Timestamp
+    currency: str
+    amount: int
+    order_id: str
+    subscription_id: str
+    offering_id: str
+    state: str
+    reason: str
+    payment_id: str
+    refund_id: str
+    next_try_time: _timestamp_pb2.Timestamp
+    def __init__(self, demand_id: _Optional[str] = ..., source: _Optional[str] = ..., refunds: _Optional[bool] = ..., account_id: _Optional[str] = ..., make_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ..., order_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., payment_id: _Optional[str] = ..., refund_id: _Optional[str] = ..., next_try_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListDemandsRequest(_message.Message):
+    __slots__ = ("account_id", "states", "demands_max")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    DEMANDS_MAX_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    states: _containers.RepeatedScalarFieldContainer[str]
+    demands_max: int
+    def __init__(self, account_id: _Optional[str] = ..., states: _Optional[_Iterable[str]] = ..., demands_max: _Optional[int] = ...) -> None: ...
+
+class ListDemandsResponse(_message.Message):
+    __slots__ = ("demands", "uses", "phone_number", "carrier")
+    DEMANDS_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
+    PHONE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CARRIER_FIELD_NUMBER: _ClassVar[int]
+    demands: _containers.RepeatedCompositeFieldContainer[Demand]
+    uses: _containers.RepeatedCompositeFieldContainer[CarrierUse]
+    phone_number: str
+    carrier: bool
+    def __init__(self, demands: _Optional[_Iterable[_Union[Demand, _Mapping]]] = ..., uses: _Optional[_Iterable[_Union[CarrierUse, _Mapping]]] = ..., phone_number: _Optional[str] = ..., carrier: _Optional[bool] = ...) -> None: ...
+
+class CarrierUse(_message.Message):
+    __slots__ = ("currency", "amount")
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    currency: str
+    amount: int
+    def __init__(self, currency: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
+
+class SetLineRequest(_message.Message):
+    __slots__ = ("account_id", "phone_number")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    PHONE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    phone_number: str
+    def __init__(self, account_id: _Optional[str] = ..., phone_number: _Optional[str] = ...) -> None: ...
+
+class SetLineResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ShowCodeRequest(_message.Message):
+    __slots__ = ("demand_id", "code")
+    DEMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    demand_id: str
+    code: str
+    def __init__(self, demand_id: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class ShowCodeResponse(_message.Message):
+    __slots__ = ("demand",)
+    DEMAND_FIELD_NUMBER: _ClassVar[int]
+    demand: Demand
+    def __init__(self, demand: _Optional[_Union[Demand, _Mapping]] = ...) -> None: ...

@@ -65,6 +65,21 @@ class BillingServiceStub:
                 request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsRequest.SerializeToString,
                 response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsResponse.FromString,
                 _registered_method=True)
+        self.ListDemands = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/ListDemands',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListDemandsRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListDemandsResponse.FromString,
+                _registered_method=True)
+        self.SetLine = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/SetLine',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineResponse.FromString,
+                _registered_method=True)
+        self.ShowCode = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/ShowCode',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeResponse.FromString,
+                _registered_method=True)
 
 
 class BillingServiceServicer:
@@ -116,6 +131,27 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDemands(self, request, context):
+        """Payments and refunds that the carrier is asked for, by state or of an account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLine(self, request, context):
+        """Has an account's phone bill go to a line from now on, or to none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowCode(self, request, context):
+        """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +184,21 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.ListCursors,
                     request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsRequest.FromString,
                     response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsResponse.SerializeToString,
+            ),
+            'ListDemands': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDemands,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListDemandsRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListDemandsResponse.SerializeToString,
+            ),
+            'SetLine': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLine,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineResponse.SerializeToString,
+            ),
+            'ShowCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowCode,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +364,87 @@ class BillingService:
             '/tokenline.billing.v1.BillingService/ListCursors',
             tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsRequest.SerializeToString,
             tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDemands(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/ListDemands',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.ListDemandsRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.ListDemandsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/SetLine',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/ShowCode',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

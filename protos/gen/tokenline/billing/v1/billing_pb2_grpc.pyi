@@ -51,6 +51,12 @@ class BillingServiceStub:
     """
     ListCursors: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ListCursorsRequest, _billing_pb2.ListCursorsResponse]
     """How far each partition is exported."""
+    ListDemands: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ListDemandsRequest, _billing_pb2.ListDemandsResponse]
+    """Payments and refunds that the carrier is asked for, by state or of an account."""
+    SetLine: _grpc.UnaryUnaryMultiCallable[_billing_pb2.SetLineRequest, _billing_pb2.SetLineResponse]
+    """Has an account's phone bill go to a line from now on, or to none."""
+    ShowCode: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ShowCodeRequest, _billing_pb2.ShowCodeResponse]
+    """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none."""
 
 @_typing.type_check_only
 class BillingServiceAsyncStub(BillingServiceStub):
@@ -75,6 +81,12 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """
     ListCursors: _aio.UnaryUnaryMultiCallable[_billing_pb2.ListCursorsRequest, _billing_pb2.ListCursorsResponse]  # type: ignore[assignment]
     """How far each partition is exported."""
+    ListDemands: _aio.UnaryUnaryMultiCallable[_billing_pb2.ListDemandsRequest, _billing_pb2.ListDemandsResponse]  # type: ignore[assignment]
+    """Payments and refunds that the carrier is asked for, by state or of an account."""
+    SetLine: _aio.UnaryUnaryMultiCallable[_billing_pb2.SetLineRequest, _billing_pb2.SetLineResponse]  # type: ignore[assignment]
+    """Has an account's phone bill go to a line from now on, or to none."""
+    ShowCode: _aio.UnaryUnaryMultiCallable[_billing_pb2.ShowCodeRequest, _billing_pb2.ShowCodeResponse]  # type: ignore[assignment]
+    """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none."""
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Serves what was exported."""
@@ -132,5 +144,29 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.ListCursorsResponse, _abc.Awaitable[_billing_pb2.ListCursorsResponse]]:
         """How far each partition is exported."""
+
+    @_abc_1.abstractmethod
+    def ListDemands(
+        self,
+        request: _billing_pb2.ListDemandsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.ListDemandsResponse, _abc.Awaitable[_billing_pb2.ListDemandsResponse]]:
+        """Payments and refunds that the carrier is asked for, by state or of an account."""
+
+    @_abc_1.abstractmethod
+    def SetLine(
+        self,
+        request: _billing_pb2.SetLineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.SetLineResponse, _abc.Awaitable[_billing_pb2.SetLineResponse]]:
+        """Has an account's phone bill go to a line from now on, or to none."""
+
+    @_abc_1.abstractmethod
+    def ShowCode(
+        self,
+        request: _billing_pb2.ShowCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.ShowCodeResponse, _abc.Awaitable[_billing_pb2.ShowCodeResponse]]:
+        """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none."""
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

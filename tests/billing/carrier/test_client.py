@@ -1,0 +1,165 @@
+"""The client against the simulated carrier: who asks, what is believed, and what is asked for."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from services.billing.carrier.client import RefusedError, UnclearError
+from services.billing.carrier.config import CarrierConfig
+from services.billing.carrier.demands import Demand, Source, State
+from services.billing.carrier.identity import assertion, read_key
+from services.billing.carrier.worker import show_code
+from services.carrier_simulator.tokens import TokenError, Tokens, read_public_key
+from services.runtime.config import ConfigError
+from services.runtime.errors import ServiceError
+from tests.billing.carrier.bill import ACCOUNT, LINE, PRICE, Bill
+from tests.carrier_simulator.world import HeldClock
+
+
+def demand(number: int = 1, **fields: object) -> Demand:
+    at_us = 1_800_000_000 * 1_000_000
+    made = Demand(f"pay-{number}", Source.ITEM, ACCOUNT, at_us, "CNY", 1_000, phone_number=LINE, asked_us=at_us)
+    return made._replace(**fields)  # type: ignore[arg-type]
+
+
+async def test_the_carrier_gets_the_amount_to_the_thousandth_and_the_demands_name_twice(bill: Bill) -> None:
+    asked = demand(amount=9_901_000, offering_id="phone")
+    paid = await bill.carrier.pay(asked, reserves=False)
+    sent = bill.simulator.ledger.payments[0].sent["amountTransaction"]
+    assert paid.payment_status == "succeeded"
+    assert (sent["clientCorrelator"], sent["referenceCode"], sent["phoneNumber"]) == ("pay-1", "pay-1", LINE)
+    told = {name: str(value) for name, value in sent["paymentAmount"]["chargingInformation"].items()}
+    assert told == {"amount": "9.901", "currency": "CNY", "description": "phone"}
+
+
+async def test_a_payment_is_found_among_many(bill: Bill) -> None:
+    for number in range(120):
+        await bill.carrier.pay(demand(number), reserves=False)
+        bill.clock.time_us += 1_000
+    found = await bill.carrier.find_payment(demand(115))
+    assert found is not None
+    assert found.asked_as == "pay-115"
+    assert await bill.carrier.find_payment(demand(500)) is None
+
+
+async def test_exactly_a_full_page_is_no_riddle(bill: Bill) -> None:
+    for number in range(100):
+        await bill.carrier.pay(demand(number), reserves=False)
+    assert await bill.carrier.find_payment(demand(500)) is None
+
+
+async def test_a_payment_that_was_asked_for_is_cancelled(bill: Bill) -> None:
+    paid = await bill.carrier.pay(demand(), reserves=True)
+    reserved = demand(payment_id=paid.payment_id)
+    await bill.carrier.cancel(reserved)
+    assert (await bill.carrier.payment(reserved)).payment_status == "cancelled"
+    with pytest.raises(RefusedError, match="PAYMENT_CANCELLED"):
+        await bill.carrier.confirm(reserved)
+
+
+async def test_a_line_that_must_show_a_code(two_steps: Bill) -> None:
+    bill = two_steps
+    await bill.store.set_line(ACCOUNT, "+8613800000123")
+    await bill.place()
+    await bill.rounds(2)
+    waits = await bill.only()
+    assert waits.state == State.VALIDATING
+    with pytest.raises(ServiceError, match="INVALID_CODE"):
+        await show_code(bill.store, bill.carrier, waits.demand_id, "000000")
+    await show_code(bill.store, bill.carrier, waits.demand_id, "352673")
+    await bill.rounds(4)
+    assert (await bill.only()).state == State.SUCCEEDED
+    assert bill.billed_amount() == PRICE
+    with pytest.raises(ServiceError, match="waits for no code"):
+        await show_code(bill.store, bill.carrier, waits.demand_id, "352673")
+    with pytest.raises(ServiceError, match="nothing is asked"):
+        await show_code(bill.store, bill.carrier, "pay-none", "352673")
+
+
+async def test_codes_that_are_wrong_too_often_end_the_order(two_steps: Bill) -> None:
+    bill = two_steps
+    await bill.store.set_line(ACCOUNT, "+8613800000123")
+    await bill.place()
+    await bill.rounds(2)
+    for _ in range(3):
+        with pytest.raises(ServiceError):
+            await show_code(bill.store, bill.carrier, (await bill.only()).demand_id, "000000")
+    await bill.rounds()
+    assert (await bill.only()).state == State.DENIED
+    assert bill.orders.states == {"ord-1": "failed"}
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+def test_an_assertion_is_for_one_minute_and_one_request(tmp_path: Path, keys: Path, kind: str) -> None:
+    private, public = keys / "private.pem", keys / "public.pem"
+    if kind == "rsa":
+        key = rsa.generate_private_key(65_537, 2_048)
+        private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    url = "https://api.operator.example/oauth2/token"
+    config = CarrierConfig(address="https://api.operator.example", token_url=url, client_id="tokenline", key_file=str(private))
+    clock = HeldClock()
+    tokens = Tokens({"tokenline": read_public_key(public)}, clock)
+
+    def asked(signed: str, at: str = url) -> str:
+        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        scope = "carrier-billing:payments:create"
+        form = {"grant_type": "client_credentials", "client_assertion_type": kind, "client_assertion": signed, "scope": scope}
+        return str(tokens.granted(form, at)["access_token"])
+
+    signed = assertion(config, read_key(private), clock.now_us())
+    assert tokens.of(f"Bearer {asked(signed)}").client_id == "tokenline"
+    for wrong in (signed, assertion(config, read_key(private), clock.now_us() - 61_000_000), f"{signed[:-6]}AAAAAA"):
+        with pytest.raises(TokenError, match="invalid_client"):
+            asked(wrong)
+    with pytest.raises(TokenError, match="invalid_client"):
+        asked(assertion(config, read_key(private), clock.now_us()), "https://another.example/token")
+
+
+async def test_a_client_that_the_operator_does_not_know_says_so(bill: Bill) -> None:
+    bill.simulator.tokens._clients = {}
+    await bill.place()
+    await bill.worker.round()
+    waits = await bill.only()
+    assert "invalid_client" in waits.reason
+    assert "client_id and key_file" in waits.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read"), (b"nothing", "PEM file of a private key")],
+)
+def test_a_key_that_is_of_no_use_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "key.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        read_key(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"address": "http://api.operator.example"}, "address must be an https"),
+        ({"address": "https://api.operator.example/"}, "must not end with a slash"),
+        ({"token_url": "ftp://x"}, "token_url must be an https"),
+        ({"client_id": ""}, "client_id and key_file"),
+        ({"steps": "three"}, "three"),
+        ({"timeout_ms": 5}, "timeout_ms must be"),
+        ({"usage_interval_s": 0}, "usage_interval_s must be"),
+    ],
+)
+def test_a_config_of_no_use_is_refused(changes: dict[str, object], message: str) -> None:
+    good = {"address": "https://a.example", "token_url": "https://a.example/token", "client_id": "c", "key_file": "k"}
+    with pytest.raises(msgspec.ValidationError, match=message):
+        msgspec.convert({**good, **changes}, CarrierConfig)
+
+
+async def test_an_answer_of_no_end_is_not_read(bill: Bill) -> None:
+    bill.next("createPayment", body="x" * 5_000_000)
+    with pytest.raises(UnclearError, match="bytes"):
+        await bill.carrier.pay(demand(), reserves=False)

@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 # In microseconds and slots.
 SLOT_US: Final = 10_000_000
 _SLOTS_KEPT: Final = 90
-# Of a slot and unit at least this many accounts are kept, and at most twice as many.
+# At least this many accounts of a slot and unit are kept, and at most twice as many.
 ACCOUNTS_KEPT: Final = 256
 
 
 class Burnt(NamedTuple):
     """Charges of one unit in a window."""
 
-    # Of all accounts, in micro-units, and the records that they were in.
+    # The sum of all accounts in micro-units, and the number of records that it was in.
     charged: int
     records: int
     # By account, and what each of these amounts may lack at most.

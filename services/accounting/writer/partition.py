@@ -176,22 +176,10 @@ class Partition:
     def enter(self, account: Account) -> None:
         """Takes in an account from the store."""
         account.next_due_us = next_due_us(account)
-        self.residents.add(account)
-        self.timers.add(account)
         if self._touched is not None:
             self._touched.add(account.account_id)
-
-    def weigh(self, limit: int) -> bool:
-        """Weighs at most `limit` accounts that changed; whether there are more."""
-        touched = self.exposure.touched
-        for _ in range(min(limit, len(touched))):
-            self._weigh_one(next(iter(touched)))
-        return bool(touched)
-
-    def _weigh_one(self, account_id: str) -> None:
-        if account_id in self.exposure.touched:
-            self.exposure.touched.discard(account_id)
-            self.exposure.take(self.residents.hot[account_id])
+        self.residents.add(account)
+        self.timers.add(account)
 
     def is_used(self, account_id: str) -> bool:
         """Whether the account is an object in memory, or becomes one."""
@@ -249,6 +237,18 @@ class Partition:
                 self.timers.drop(account_id)
         for account_id in self.residents.shrink(dirty, timed, waiting, sending, self.exposure.touched):
             self.timers.drop(account_id)
+
+    def weigh(self, limit: int) -> bool:
+        """Weighs at most `limit` accounts that changed; whether there are more."""
+        touched = self.exposure.touched
+        for _ in range(min(limit, len(touched))):
+            self._weigh_one(next(iter(touched)))
+        return bool(touched)
+
+    def _weigh_one(self, account_id: str) -> None:
+        if account_id in self.exposure.touched:
+            self.exposure.touched.discard(account_id)
+            self.exposure.take(self.residents.hot[account_id])
 
     def begin_sending(self, account_id: str) -> bool:
         """Keeps an account in memory while its transfers are delivered; False when they are already under way."""

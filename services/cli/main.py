@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
     "replay": ("services.cli.replay.command", "replay_command", "Make real calls after a trace and check the bill."),
+    "grant": ("services.cli.grants", "grant_group", "Grant and end the allowances of a bundle."),
     "order": ("services.cli.sales", "order_group", "List, pay and cancel orders, show receipts."),
     "subscription": ("services.cli.sales", "subscription_group", "Change and end subscriptions."),
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),

@@ -314,6 +314,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             },
         ],
     }
+    without_price: dict[str, Any] = {"price": None, "cycle": None, "allowances": []}
     assert (await running.admin("GET", "/offerings")).json["data"] == [
         {
             "offering_id": "default",
@@ -325,6 +326,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "models": 2,
             "priority_class": "standard",
             "default": True,
+            **without_price,
         },
         {
             "offering_id": "metered",
@@ -336,6 +338,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "models": 1,
             "priority_class": "standard",
             "default": False,
+            **without_price,
         },
     ]
 

@@ -181,7 +181,7 @@ async def run_export(
     from services.billing.app import run_billing
     from services.billing.config import BillingConfig
 
-    # Who tries the phone bill need not wait for the next export.
+    # Sooner than usual, for people who try the phone bill.
     interval = {} if carrier is None else {"export_interval_ms": 1_000}
     config = BillingConfig(
         **interval,

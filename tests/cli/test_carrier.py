@@ -70,6 +70,9 @@ def test_a_code_is_shown_and_what_failed_is_listed(system: Up, data_dir: Path) -
     denied = bill(data_dir, bought(data_dir, "+8613800000403"), "denied")
     listed = told(data_dir, "carrier", "list", "--state", "denied")["data"]
     assert [each["demand_id"] for each in listed] == [denied["demand_id"]]
+    again = run("carrier", "retry", denied["demand_id"], "--data-dir", str(data_dir))
+    assert again.exit_code == 1
+    assert "be placed again" in again.output
 
 
 def test_a_line_is_given_as_a_number_or_as_none(system: Up, data_dir: Path) -> None:

@@ -1680,6 +1680,44 @@ class AuditRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ListBurningRequest(_message.Message):
+    __slots__ = ("window_seconds", "account_limit")
+    WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    window_seconds: int
+    account_limit: int
+    def __init__(self, window_seconds: _Optional[int] = ..., account_limit: _Optional[int] = ...) -> None: ...
+
+class ListBurningResponse(_message.Message):
+    __slots__ = ("units", "silent_addresses")
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    units: _containers.RepeatedCompositeFieldContainer[BurningUnit]
+    silent_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, units: _Optional[_Iterable[_Union[BurningUnit, _Mapping]]] = ..., silent_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BurningUnit(_message.Message):
+    __slots__ = ("unit", "charged_amount", "records", "accounts", "error_amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    charged_amount: int
+    records: int
+    accounts: _containers.RepeatedCompositeFieldContainer[BurningAccount]
+    error_amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., records: _Optional[int] = ..., accounts: _Optional[_Iterable[_Union[BurningAccount, _Mapping]]] = ..., error_amount: _Optional[int] = ...) -> None: ...
+
+class BurningAccount(_message.Message):
+    __slots__ = ("account_id", "charged_amount")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    charged_amount: int
+    def __init__(self, account_id: _Optional[str] = ..., charged_amount: _Optional[int] = ...) -> None: ...
+
 class AuditResponse(_message.Message):
     __slots__ = ("accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches", "losses")
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]

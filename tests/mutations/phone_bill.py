@@ -88,7 +88,7 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
     one(
         "a refund forgets what went back before",
         _DEMANDS,
-        "        left = each.amount - sum(other.amount for other in back if other.state != State.DENIED and other != refund)\n",
+        "        left = each.amount - sum(other.amount for other in back if other.state not in _GAVE_NOTHING and other != refund)\n",
         "        left = each.amount\n",
         _OF_STEPS,
     ),

@@ -145,7 +145,7 @@ class ChargeRequest(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[ChargeOperation, _Mapping]]] = ...) -> None: ...
 
 class ChargeOperation(_message.Message):
-    __slots__ = ("operation_id", "account_id", "charging_id", "invocation_sequence_number", "create", "update", "release", "event", "top_up")
+    __slots__ = ("operation_id", "account_id", "charging_id", "invocation_sequence_number", "create", "update", "release", "event", "top_up", "traceparent")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +155,7 @@ class ChargeOperation(_message.Message):
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     TOP_UP_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     operation_id: int
     account_id: str
     charging_id: str
@@ -164,7 +165,8 @@ class ChargeOperation(_message.Message):
     release: ReleaseSession
     event: ChargeEvent
     top_up: TopUpBucket
-    def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class CreateSession(_message.Message):
     __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure", "idempotency_key", "content_digest", "key_is_minted", "run_label")

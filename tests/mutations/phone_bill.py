@@ -88,8 +88,8 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
     one(
         "a refund forgets what went back before",
         _DEMANDS,
-        "        left = each.amount - sum(other.amount for other in back if other.state not in _GAVE_NOTHING and other != refund)\n",
-        "        left = each.amount\n",
+        "        left = each.amount - sum(other.amount for other in back if",
+        "        left = each.amount - sum(0 * other.amount for other in back if",
         _OF_STEPS,
     ),
     one(

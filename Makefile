@@ -1,4 +1,4 @@
-# Run `make` alone for the targets. PORT, ADMIN_PORT, DATA_DIR, SEEDS, MUTANTS and SEED can be set on the command line.
+# Run `make` alone for the targets. PORT, ADMIN_PORT, DATA_DIR, SEEDS, MUTANTS, SEED and WORKERS can be set on the command line.
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,8 @@ DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 MUTANTS ?= 1500
 SEED ?= 1
+# One more than processors, because many tests wait.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 REGION ?= beijing
 TOOLS := .tools

@@ -268,7 +268,7 @@ def _burning_tables(burning: Mapping[str, Any] | None) -> list[Any]:
         name = unit_name({"currency": None, **unit}).removeprefix("CURRENCY:")
         rows = [[each["account_id"], f"{format_amount(each['charged'] // _WINDOW_MINUTES)} {name}"] for each in unit["accounts"]]
         whole = f"{format_amount(unit['charged'] // _WINDOW_MINUTES)} {name}"
-        rows.append([f"all, in {unit['calls']:,} calls", whole])
+        rows.append([f"all, in {unit['records']:,} records", whole])
         tables.append(table(f"Burning most, in {burning['window']}", ("account", "a minute"), rows, right=("a minute",)))
     return tables
 

@@ -51,7 +51,7 @@ BURNING = {
         {
             "unit": "TOKEN",
             "charged": 50_000_000,
-            "calls": 12,
+            "records": 12,
             "accounts": [{"account_id": "acct-a", "charged": 35_000_000}],
             "error": 0,
         }
@@ -89,7 +89,7 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
         "rate_limit_exceeded 0.0/s 3",
         "deepseek 5.0/s 0% 500 ms 1",
         "acct-a 7 TOKEN",
-        "all, in 12 calls 10 TOKEN",
+        "all, in 12 records 10 TOKEN",
     ):
         assert line in lines, lines
 

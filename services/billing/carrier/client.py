@@ -30,7 +30,7 @@ _PAGES_MAX: Final = 1_000
 _SKEW: Final = timedelta(minutes=10)
 _MICRO: Final = 1_000_000
 _RETRY_AFTER_S_MAX: Final = 3_600
-# Of the carrier's words at most this many characters are kept.
+# Bounds the carrier's words that are kept, in characters.
 _WORDS_MAX: Final = 400
 _REFUSALS: Final = (400, 403, 404, 409, 422)
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")

@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # A month of a large account is added up in seconds.
 _TIMEOUT_S: Final = 70.0
 _SUMS: Final = ("usage", "charges", "charged", "balance", "credit_line", "phone_bill", "outside", "owed", "absorbed")
+_FEES: Final = ("platform_fee", "compute_fee", "channel_fee")
 _OF_CHARGES: Final = ("charged_at", "kind", "amount", "paid_by", "order_id", "subscription_id", "offering_id", "remark")
 
 
@@ -113,7 +114,8 @@ def vendor_group() -> None:
 def vendor_statement(vendor_id: str, data_dir: Path | None, output: str, **period: Any) -> None:
     """Say what a vendor is owed for the calls of a time, by its own models, at its wholesale tariffs.
 
-    Without a time it is the month that runs.
+    Fees that the operator keeps of it have columns, and the net amount is what the vendor gets. Without a time it is the month that
+    runs.
     """
     path = f"/vendors/{quote(vendor_id, safe='')}/statement{_query(**period)}"
     statement = find_system(data_dir).ask("GET", path, timeout_s=_TIMEOUT_S)
@@ -121,7 +123,14 @@ def vendor_statement(vendor_id: str, data_dir: Path | None, output: str, **perio
     def tables() -> list[Any]:
         if not statement["lines"]:
             return [text_of(f"{vendor_id} is owed nothing for the calls of that time, or its models have no wholesale tariff")]
-        rows = ([line["vendor_model_id"], line["calls"], format_in_unit(line["amount"], line)] for line in statement["lines"])
-        return [table(f"Owed to {vendor_id}", ("model", "calls", "amount"), rows, right=("calls", "amount"))]
+        # A column for each fee that is kept of any claim.
+        fees = [fee for fee in _FEES if any(line[fee] for line in statement["lines"])]
+        amounts = ["amount", *fees, *(["net_amount"] if fees else [])]
+        rows = (
+            [line["vendor_model_id"], line["calls"], *(format_in_unit(line[name], line) for name in amounts)]
+            for line in statement["lines"]
+        )
+        columns = [name.replace("_", " ") for name in ("model", "calls", *amounts)]
+        return [table(f"Owed to {vendor_id}", columns, rows, right=columns[1:])]
 
     print_answer(statement, output, tables)

@@ -132,7 +132,7 @@ def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, t
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"offerings: [", "catalog.yaml:1: not valid YAML"),
+        (b"offerings: [", ": not valid YAML"),
         (b"\xff\xfe", "catalog.yaml: is not UTF-8 text"),
         (b"offerings: 7", "catalog.yaml:1: offerings: must be a list"),
         (b'vendors: [{vendor_id: x, display_name: "a\\0b"}]', "display_name: must not have control characters"),

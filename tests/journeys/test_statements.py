@@ -217,7 +217,10 @@ async def test_a_vendor_is_owed_its_wholesale_price(month: Month) -> None:
     begin, end = (_us(cycle[name]) for name in ("from", "until"))
     owed = (await month.services.admin("GET", f"/vendors/acme/statement?from_us={begin}&until_us={end}")).json
     # 6 of input at 0.5, 4 cached at 0.05 and 310 of output at 2 yuan a million, rounded up by class.
-    assert owed["lines"] == [{"vendor_model_id": "acme-small", "unit": "CURRENCY", "currency": "CNY", "calls": 1, "amount": 624}]
+    claim = {"vendor_model_id": "acme-small", "unit": "CURRENCY", "currency": "CNY", "calls": 1, "amount": 624}
+    # The operator keeps nothing of it.
+    fees = {"platform_fee": 0, "compute_fee": 0, "channel_fee": 0}
+    assert owed["lines"] == [{**claim, **fees, "net_amount": 624}]
     nothing = (await month.services.admin("GET", "/vendors/acme/statement?cycle=2026-03")).json
     assert nothing["lines"] == []
     nobody = await month.services.admin("GET", "/vendors/nobody/statement?cycle=2026-03")

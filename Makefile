@@ -1,4 +1,4 @@
-# Run `make` alone for the targets. PORT, ADMIN_PORT, DATA_DIR, SEEDS, MUTANTS and SEED can be set on the command line.
+# Run `make` alone for the targets. PORT, ADMIN_PORT, DATA_DIR, SEEDS, MUTANTS, SEED and WORKERS can be set on the command line.
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,8 @@ DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 MUTANTS ?= 1500
 SEED ?= 1
+# One more than processors, because many tests wait.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 REGION ?= beijing
 TOOLS := .tools
@@ -141,7 +143,7 @@ format: setup ## rewrite to the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values and the catalog's fields from their types, its ways in from docs/openapi, the page of models from the base catalog, rules and dashboards
+generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values and the catalog's fields from their types, its ways in from docs/openapi, the page of models from the base catalog, that of commands from them, rules and dashboards
 	rm -rf protos/gen && mkdir -p protos/gen
 	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
 	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
@@ -149,10 +151,11 @@ generate: setup ## rewrite what is generated: protos/gen from the protos, the ch
 	$(BIN)/python -m charts.values
 	$(BIN)/python -m services.registry.reference
 	$(BIN)/python -m services.registry.models_page
+	$(BIN)/python -m services.cli.reference
 	$(BIN)/python -m infra.shelf
 	$(BIN)/python -m infra.observability
 
-GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/models.md docs/offerings.md \
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/models.md docs/commands.md docs/offerings.md \
   infra/observability/rules.yaml infra/observability/dashboards
 
 verify: generate ## fail when what is committed is not what is generated

@@ -43,7 +43,7 @@ _SET_BY_THE_CHART: Final = {
     ),
     *("registry_address", "authentication_address", "accounting_address", "billing_address", "simulator_base_url"),
     *("catalog_folders", "partitions", "hash_key_file", "region", "admin_token_file", "vendor_secrets_folder"),
-    *("outbox", "cdr_folder"),
+    *("outbox", "cdr_folder", "carrier"),
     *("drain_notice_ms", "drain_timeout_ms", "health_port"),
     *("grpc_tls", "grpc_tls_port", "grpc_certificate_file", "grpc_key_file", "grpc_ca_file"),
 }
@@ -379,6 +379,31 @@ class NetworkPolicy(_Values, frozen=True):
     telemetry: Annotated[list[Peer], Meta(description="Where the OTLP collector is.")] = []
 
 
+class Carrier(_Values, frozen=True):
+    address: Annotated[
+        str,
+        Meta(
+            description="The root of the operator's carrier billing after CAMARA, as `https://api.operator.example`; empty: the "
+            "phone bill is handed on to nobody.",
+            pattern=r"^(https://[^/?#@]+(/[^?#]*[^/?#])?)?$",
+        ),
+    ] = ""
+    tokenUrl: Annotated[str, Meta(description="Where its access tokens are given.", pattern=r"^(https://[^?#@]+)?$")] = ""
+    clientId: Annotated[str, Meta(description="This cell, as the operator knows it.")] = ""
+    keySecret: Annotated[
+        NameOrEmpty, Meta(description="The Secret whose key `key.pem` signs who asks. A change of it is taken without a restart.")
+    ] = ""
+    keyId: Annotated[str, Meta(description="The key's identifier at the operator, if it has several.")] = ""
+    steps: Annotated[
+        str, Meta(description="`two`: payments are reserved, then confirmed; `one`: billed at once.", pattern=r"^(one|two)$")
+    ] = "two"
+    usageIntervalSeconds: Annotated[
+        int, Meta(description="How long use of a credit line is added up before it is asked for.", ge=1, le=2_678_400)
+    ] = 86_400
+    peers: Annotated[list[Peer], Meta(description="Where billing reaches it, and `tokenUrl`. Required with `address`.")] = []
+    ports: Annotated[tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(description="On which ports.", min_length=1)] = (443,)
+
+
 class Ingress(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Make an Ingress for what clients call.")] = False
     className: Annotated[str, Meta(description="Its class; empty: the cluster's default one.")] = ""
@@ -459,6 +484,7 @@ class Values(_Values, frozen=True):
         ),
     ] = {}
     services: Annotated[Services, Meta(description="The services, each with its own scale.")] = Services()
+    carrier: Annotated[Carrier, Meta(description="The operator's billing of phone lines, which billing asks.")] = Carrier()
     vendorSimulator: Annotated[VendorSimulator, Meta(description="For trying things out.")] = VendorSimulator()
     networkPolicy: Annotated[NetworkPolicy, Meta(description="Who may talk to whom.")] = NetworkPolicy()
     ingress: Annotated[Ingress, Meta(description="The clients' way in from outside.")] = Ingress()

@@ -24,6 +24,8 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "GetAccount": _PASSED_ON | {BILLING, OPERATOR},
         "GetUsage": _PASSED_ON,
         "GrantBucket": _PASSED_ON,
+        "GrantAllowances": _PASSED_ON,
+        "EndGrant": _PASSED_ON,
         "RefundSession": _PASSED_ON,
         "ReduceBucket": _PASSED_ON,
         "WriteOffDebt": _PASSED_ON,

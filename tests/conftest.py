@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 from services.cli.postgresql_server import PostgresqlServer
+from services.edge.tokens import tokenizers
 
 # A machine that has other work to do, or a folder where Hypothesis has no tables of characters yet, is no fault of ours.
 settings.register_profile("tokenline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,3 +22,10 @@ def postgresql() -> Iterator[PostgresqlServer]:
     """One real PostgreSQL server for the whole run; each test makes a database of its own in it."""
     with PostgresqlServer() as server:
         yield server
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_tokenizers() -> Iterator[None]:
+    """Each file finds room for tokenizers, as a new process does, whichever files ran before it."""
+    yield
+    tokenizers._loaded.clear()

@@ -71,6 +71,7 @@ def _budget(slo: str, budget: str) -> str:
 
 
 _OF_CALLS: Final = f'{{route=~"{CHARGED_ROUTES}"}}'
+_OF: Final = f"{{{CELL}}}"
 _PROCESS: Final = f'{{{CELL},job="tokenline-metrics"}}'
 _RAISED: Final = f'sum by (alertname, severity) (ALERTS{{{CELL},alertname=~"Tokenline.+",alertstate="firing"}})'
 
@@ -109,6 +110,9 @@ SERVICE: Final = Board(
                     {
                         "edge, class {{priority_class}}": _rate("edge_calls_shed_total", "priority_class"),
                         "accounting": _rate("charging_shed_total"),
+                        "listener {{listener}}: {{reason}}": _rate(
+                            'http_server_refused_total{reason=~"full|address_full|no_files"}', "listener, reason"
+                        ),
                     },
                 ),
             ),
@@ -125,6 +129,12 @@ SERVICE: Final = Board(
                         )
                         for each in (0.5, 0.99)
                     },
+                ),
+                Panel(
+                    "Added by us, p99",
+                    "s",
+                    {"{{part}}": _quantile(0.99, "edge_call_added_duration_seconds_bucket", "part")},
+                    "opening: from the call, read whole, to asking its vendor; settling: from the last word to the durable charge.",
                 ),
                 Panel(
                     "To the first token, p95",
@@ -234,6 +244,49 @@ CHARGING: Final = Board(
             ),
         ),
         Row(
+            "Database",
+            (
+                Panel("A commit, p99", "s", {"{{server}}": _quantile(0.99, "charging_commit_duration_seconds_bucket", "server")}),
+                Panel("The commit under way", "s", {"{{server}}": f"max by (server) (charging_commit_pending_seconds{{{CELL}}})"}),
+                Panel(
+                    "Partitions",
+                    "short",
+                    {
+                        "{{state}}": f"sum by (state) (charging_partitions{{{CELL}}})",
+                        "{{how}}, in five minutes": f"sum by (how) (increase(charging_handovers_total{{{CELL}}}[5m]))",
+                    },
+                ),
+            ),
+        ),
+        Row(
+            "Export and books",
+            (
+                Panel("Export is behind by", "s", {"time": f"max(billing_export_lag_seconds{{{CELL}}})"}),
+                Panel(
+                    "Rows that are not exported",
+                    "short",
+                    {
+                        "rows": f"sum(billing_export_lag_rows{{{CELL}}})",
+                        "partitions that stopped": f"sum(billing_partitions_stopped{{{CELL}}})",
+                    },
+                ),
+                Panel(
+                    "Charges that wait on edges",
+                    "short",
+                    {
+                        "charges": f"sum(edge_outbox_releases{{{CELL}}})",
+                        "the oldest, seconds": f"max(edge_outbox_age_seconds{{{CELL}}})",
+                    },
+                ),
+                Panel(
+                    "Checks, a day",
+                    "short",
+                    {"{{check}}: {{found}}": f"sum by (check, found) (increase(edge_checks_total{{{CELL}}}[1d]))"},
+                    "No difference is allowed.",
+                ),
+            ),
+        ),
+        Row(
             "Money that nobody pays",
             (
                 Panel(
@@ -280,6 +333,30 @@ PROCESSES: Final = Board(
                     "percentunit",
                     {
                         "{{instance}}": f"process_open_fds{_PROCESS} / process_max_fds{_PROCESS}",
+                    },
+                ),
+            ),
+        ),
+        Row(
+            "Room and time left",
+            (
+                Panel(
+                    "Disk that is free",
+                    "percentunit",
+                    {"{{holds}} {{instance}}": f"disk_free_bytes{_OF} / (disk_free_bytes{_OF} + disk_used_bytes{_OF})"},
+                ),
+                Panel(
+                    "Certificates end in",
+                    "d",
+                    {"{{service}}": f"(min by (service) (certificate_end_timestamp_seconds{{{CELL}}}) - time()) / 86400"},
+                ),
+                Panel(
+                    "Nothing is heard of",
+                    "s",
+                    {
+                        "the registry, by edges": f"max(edge_catalog_silence_seconds{{{CELL}}})",
+                        "the registry, by accounting": f"max(charging_catalog_silence_seconds{{{CELL}}})",
+                        "authentication, by edges": f"max(edge_revocations_age_seconds{{{CELL}}})",
                     },
                 ),
             ),

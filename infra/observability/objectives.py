@@ -33,15 +33,26 @@ FAST: Final = (Burn("1h", "5m", Decimal("14.4")), Burn("6h", "30m", Decimal(6)))
 SLOW: Final = (Burn("1d", "2h", Decimal(3)), Burn("3d", "6h", Decimal(1)))
 
 
+class Events(NamedTuple):
+    """Events that counters count: those of a selector, less those of another one."""
+
+    selector: str
+    less: str = ""
+
+    def total(self, function: str, window: str) -> str:
+        """Their number or rate in a window."""
+        counted = [f"sum by (namespace) ({function}({each}[{window}]))" for each in (self.selector, self.less) if each]
+        return " - ".join(counted)
+
+
 class Objective(NamedTuple):
     """An objective over 30 days."""
 
     slo: str
     # Share of events that are good.
     target: Decimal
-    # Selectors of counters.
-    bad: str
-    all: str
+    bad: Events
+    all: Events
     meaning: str
 
     @property
@@ -51,7 +62,7 @@ class Objective(NamedTuple):
 
     def ratio(self, window: str) -> str:
         """The part of bad events in a window: 0 where there was none, nothing where there were no events at all."""
-        bad, every = (f"sum by (namespace) (rate({each}[{window}]))" for each in (self.bad, self.all))
+        bad, every = self.bad.total("rate", window), self.all.total("rate", window)
         return f"({bad} or 0 * {every}) / ({every} > 0)"
 
     def burns(self, speeds: Iterable[Burn]) -> str:
@@ -61,8 +72,7 @@ class Objective(NamedTuple):
     def _burns(self, long: str, short: str, factor: Decimal) -> str:
         limit = f"{(factor * self.budget).normalize():f}"
         parts = [f'{recorded(window)}{{{CELL},slo="{self.slo}"}} > {limit}' for window in (long, short)]
-        events = f"sum by (namespace) (increase({self.bad}[{long}])) >= {_EVENTS_MIN}"
-        return f"({parts[0]} and {parts[1]} and on (namespace) {events})"
+        return f"({parts[0]} and {parts[1]} and on (namespace) ({self.bad.total('increase', long)}) >= {_EVENTS_MIN})"
 
 
 def recorded(window: str) -> str:
@@ -70,25 +80,36 @@ def recorded(window: str) -> str:
     return f"tokenline:slo_bad:ratio_rate{window}"
 
 
-def _of_requests(name: str, status: str) -> str:
-    return f'{name}{{{CELL},route=~"{CHARGED_ROUTES}",status=~"{status}"}}'
+def _requests(status: str) -> Events:
+    return Events(f'edge_requests_total{{{CELL},route=~"{CHARGED_ROUTES}",status=~"{status}"}}')
+
+
+def _openings(rest: str, more: str = "") -> str:
+    return f'edge_call_added_duration_seconds_{rest}{{{CELL},part="opening"{more}}}'
 
 
 ANSWERED: Final = Objective(
     "answered",
     Decimal("0.999"),
-    _of_requests("edge_requests_total", "5.."),
-    _of_requests("edge_requests_total", "2..|5.."),
+    _requests("5.."),
+    _requests("2..|5.."),
     "calls that quota and limits let pass are answered, not 5xx",
 )
 CARRIED: Final = Objective(
     "carried",
     Decimal("0.995"),
-    f'edge_calls_total{{{CELL},ended=~"broken|failed|not_extended"}}',
-    f"edge_calls_total{{{CELL}}}",
+    Events(f'edge_calls_total{{{CELL},ended=~"broken|failed|not_extended"}}'),
+    Events(f"edge_calls_total{{{CELL}}}"),
     "calls that began are carried to their end",
 )
-OBJECTIVES: Final = (ANSWERED, CARRIED)
+PROMPT: Final = Objective(
+    "prompt",
+    Decimal("0.99"),
+    Events(_openings("count"), _openings("bucket", ',le="0.25"')),
+    Events(_openings("count")),
+    "a vendor is asked at most 250 ms after the call was read",
+)
+OBJECTIVES: Final = (ANSWERED, CARRIED, PROMPT)
 
 
 def records(objectives: Iterable[Objective]) -> Iterator[dict[str, object]]:

@@ -9,7 +9,18 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from infra.observability.objectives import ANSWERED, CARRIED, CELL, CHARGED_ROUTES, FAST, OBJECTIVES, SLOW, Objective, records
+from infra.observability.objectives import (
+    ANSWERED,
+    CARRIED,
+    CELL,
+    CHARGED_ROUTES,
+    FAST,
+    OBJECTIVES,
+    PROMPT,
+    SLOW,
+    Objective,
+    records,
+)
 
 RUNBOOK: Final = "docs/runbooks/alerts.md"
 # Helm puts the release's namespace in its place.
@@ -71,6 +82,7 @@ RECORDS: Final = ({"record": _USED, "expr": _rate("edge_usage_total", "1m")},)
 CALLS: Final = (
     *_burning(ANSWERED, "TokenlineCallsFail", "More calls than the objective allows end with 5xx"),
     *_burning(CARRIED, "TokenlineCallsBreakOff", "More calls than the objective allows break off after they began"),
+    *_burning(PROMPT, "TokenlineCallsWait", "More calls than the objective allows wait for us before a vendor is asked"),
     Alert(
         "TokenlineCallsAreShed",
         _WARNING,
@@ -100,6 +112,19 @@ CHARGING: Final = (
         "Calls arrive and nothing is committed",
     ),
     Alert(
+        "TokenlineCommitHangs",
+        _CRITICAL,
+        f"max by (namespace, server) (charging_commit_pending_seconds{{{CELL}}}) > 5",
+        "A commit takes longer than 5 s: the database is slow, or gone",
+    ),
+    Alert(
+        "TokenlinePartitionsAreNotServed",
+        _CRITICAL,
+        f'sum by (namespace) (charging_partitions{{{CELL},state="recovering"}}) > 0',
+        "Partitions are being recovered for half a minute, and calls of their accounts wait or get 503",
+        after="30s",
+    ),
+    Alert(
         "TokenlineOwnersRecover",
         _WARNING,
         f"{_increase('charging_recoveries_total', '5m')} > 2",
@@ -116,6 +141,57 @@ CHARGING: Final = (
         _WARNING,
         f"{_increase('charging_unpaid_worth_total', '1h')} > 0.05 * {_increase('charging_paid_worth_total', '1h')} + 10000000",
         "Vendors made more than a twentieth of what was used, and 10 yuan's worth, for clients that did not wait",
+    ),
+)
+# The objective of exactness has no budget: no difference is allowed.
+BOOKS: Final = (
+    Alert(
+        "TokenlineBooksDiffer",
+        _CRITICAL,
+        f"""{_increase('edge_checks_total{found="differences"}', "1h", "check")} > 0""",
+        "tokenline {{ $labels.check }} found a difference: something was charged wrongly, twice or not at all",
+        keep="1h",
+    ),
+    Alert(
+        "TokenlineBooksAreNotChecked",
+        _WARNING,
+        f"{_increase('edge_checks_total', '26h', 'check')} == 0"
+        f" and sum by (namespace, check) (edge_checks_total{{{CELL}}} offset 26h) >= 0",
+        "Nobody has asked for tokenline {{ $labels.check }} for a day",
+    ),
+    Alert(
+        "TokenlineExportStops",
+        _WARNING,
+        f"max by (namespace) (billing_export_lag_seconds{{{CELL}}}) > 30"
+        f" or sum by (namespace) (billing_partitions_stopped{{{CELL}}}) > 0",
+        "Charges are not exported: CDR files, bills and statements fall behind; calls go on",
+    ),
+    Alert(
+        "TokenlineOutboxFills",
+        _WARNING,
+        f"max by (namespace, instance) (edge_outbox_age_seconds{{{CELL}}}) > 30",
+        "Charges wait on the disk of edge {{ $labels.instance }}, because accounting does not answer them",
+    ),
+)
+CATALOG: Final = (
+    Alert(
+        "TokenlineCatalogIsRefused",
+        _WARNING,
+        f"max by (namespace) (registry_catalog_refused{{{CELL}}}) > 0",
+        "A change of the catalog is not valid, and the one before goes on: prices and plans are not those that were meant",
+    ),
+    Alert(
+        "TokenlineCatalogIsOld",
+        _WARNING,
+        f"max by (namespace) (edge_catalog_silence_seconds{{{CELL}}} or charging_catalog_silence_seconds{{{CELL}}}) > 30",
+        "A service hears nothing of the registry, and goes on with the catalog that it has",
+    ),
+    Alert(
+        "TokenlineRevocationsAreLate",
+        _CRITICAL,
+        f"max by (namespace) (edge_revocations_age_seconds{{{CELL}}}) > 5",
+        "An edge hears nothing of authentication: revoked keys may pass, new ones wait, and after a minute no key passes",
+        after="10s",
     ),
 )
 VENDORS: Final = (
@@ -165,14 +241,33 @@ PROCESSES: Final = (
         f"No process of {{{{ $labels.{_COMPONENT} }}}} answers Prometheus",
         after="15s",
     ),
+    Alert(
+        "TokenlineDiskIsFull",
+        _WARNING,
+        f"disk_free_bytes{{{CELL}}} / (disk_free_bytes{{{CELL}}} + disk_used_bytes{{{CELL}}}) < 0.1",
+        "Less than a tenth of the disk that holds {{ $labels.holds }} at {{ $labels.instance }} is free",
+        after="1m",
+    ),
+    Alert(
+        "TokenlineCertificateEnds",
+        _WARNING,
+        f"min by (namespace, service) (certificate_end_timestamp_seconds{{{CELL}}}) - time() < 7 * 86400",
+        "The certificate of {{ $labels.service }} ends within a week; after that the services do not know one another",
+    ),
+    Alert(
+        "TokenlineListenerIsFull",
+        _WARNING,
+        f"""{_rate('http_server_refused_total{reason=~"full|address_full|no_files"}', "2m", "listener, reason")} > 1""",
+        "The listener for {{ $labels.listener }} turns connections away: {{ $labels.reason }}",
+    ),
     Alert("TokenlinePodIsDown", _WARNING, f"{_UP} == 0", "{{ $labels.instance }} does not answer Prometheus", after="5m"),
 )
-ALERTS: Final = (*CALLS, *CHARGING, *VENDORS, *PROCESSES)
+ALERTS: Final = (*CALLS, *CHARGING, *BOOKS, *CATALOG, *VENDORS, *PROCESSES)
 
 
 def groups() -> list[dict[str, Any]]:
     """Groups of rules, in which `CELL` stands for the labels of a cell."""
-    alerts = {"calls": CALLS, "charging": CHARGING, "vendors": VENDORS, "processes": PROCESSES}
+    alerts = {"calls": CALLS, "charging": CHARGING, "books": BOOKS, "catalog": CATALOG, "vendors": VENDORS, "processes": PROCESSES}
     return [
         {"name": "tokenline-objectives", "interval": "15s", "rules": [*records(OBJECTIVES), *RECORDS]},
         *(

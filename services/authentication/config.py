@@ -13,7 +13,7 @@ class AuthenticationConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=
     database: str = ""
     # The PostgreSQL database in its place, as a URL without a password (that comes from PGPASSWORD or the passfile).
     postgresql: str = ""
-    # The file with the cell's hash key: at least 32 random bytes. Losing it loses all keys.
+    # The file with the cell's hash key: at least 32 random bytes. Losing it loses all keys, and who had what is sold once.
     hash_key_file: str
     # The home region in every key issued here: 1 to 16 lower-case letters and digits.
     region: str = "local"

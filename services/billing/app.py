@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from services.billing.carrier.comparison import Comparison
 from services.billing.carrier.store import CarrierStore
 from services.billing.carrier.wiring import PhoneBill, phone_bill
 from services.billing.config import BillingConfig
@@ -54,7 +55,8 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
         exporter.lag.export()
         watch_disk("cdr", folder)
         server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
-        reconciler = Reconciler(journal, store, exporter, folder)
+        compared = None if bill is None else Comparison(demands, bill.carrier, bill.worker.planning)
+        reconciler = Reconciler(journal, store, exporter, folder, compared)
         servicer = BillingServicer(journal, store, exporter, reconciler, demands, None if bill is None else bill.carrier)
         billing_pb2_grpc.add_BillingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.serve(config, certificates))

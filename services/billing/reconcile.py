@@ -1,4 +1,4 @@
-"""Reconciliation: proof that journal, CDR files and index tell the same.
+"""Reconciliation: proof that journal, CDR files and index tell the same, and the carrier what is on the phone bill.
 
 It reads the whole journal again and every file from disk, and compares them through code of its own (`expected`), so that a
 fault of the export's shows. Damage of any kind is a named difference, never an error.
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from google.protobuf.message import DecodeError
 
+from services.billing.carrier.comparison import Comparison
 from services.billing.cdr import Cdr
 from services.billing.cdr_file import GZIP_WINDOW, CdrFile, IndexRow, manifest_name, parse_manifest
 from services.billing.charge import ChargeRecord
@@ -63,11 +64,15 @@ class Reconciliation(NamedTuple):
 class Reconciler:
     """Compares the journal of one accounting with the files and the index exported from it."""
 
-    def __init__(self, journal: JournalReader, store: Store, exporter: Exporter, folder: Path) -> None:
+    def __init__(
+        self, journal: JournalReader, store: Store, exporter: Exporter, folder: Path, phone_bill: Comparison | None = None
+    ) -> None:
+        """`phone_bill` None: it is handed on to nobody."""
         self._journal = journal
         self._store = store
         self._exporter = exporter
         self._folder = folder
+        self._phone_bill = phone_bill
 
     async def reconcile(self, *, write_missing: bool = False) -> Reconciliation:
         """Exports to the journal's end as it is now, then compares everything up to there; export goes on beside it.
@@ -89,6 +94,9 @@ class Reconciler:
         for part_id, cursor in sorted(cursors.items()):
             await self._compare_partition(cursor, listing.ends.get(part_id, 0), findings)
         await self._find_strangers(findings)
+        if self._phone_bill is not None:
+            for difference in await self._phone_bill.differences():
+                findings.add(difference)
         return findings.result()
 
     async def _compare_partition(self, cursor: Cursor, end: int, findings: "_Findings") -> None:

@@ -13,6 +13,7 @@ import click
 from services.api_keys import SCOPES
 from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
 from services.cli.client import find_system, given
+from services.cli.limits import limits_table
 from services.cli.printing import common_options, fields_of, outline, print_amounts, print_answer, table, text_of
 from services.cli.sales import (
     limit_command,
@@ -33,6 +34,7 @@ _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _OF_SUBSCRIPTIONS: Final = (
     "subscription_id", "offering_id", "state", "payment_method", "cycle_number", "cycle_end", "next_offering_id", "grace_end",
 )  # fmt: skip
+_OF_TRANSFERS: Final = ("transfer_id", "to_account_id", "state", "remark", "amount")
 _OF_ORDERS: Final = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
 
 
@@ -91,7 +93,7 @@ def name_account(account_id: str, external_id: str, data_dir: Path | None, outpu
 @click.argument("account_id", metavar="ID")
 @common_options
 def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
-    """Show an account's buckets, debt, open sessions, subscriptions, orders, and what the operator absorbed of its use."""
+    """Show an account: buckets, debt, open calls, subscriptions, orders, limits and their counts, gifts, what was absorbed."""
     account = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}")
     print_amounts(account, output, lambda: account_tables(account))
 
@@ -199,17 +201,23 @@ def list_offerings(data_dir: Path | None, output: str) -> None:
     offerings = find_system(data_dir).ask("GET", "/offerings")
 
     def row(offering: dict[str, Any]) -> list[Any]:
+        price = offering["price"]
+        cycle = f" a {cycle}" if (cycle := offering["cycle"]) else ""
         return [
-            offering["offering_id"],
-            offering["display_name"],
-            offering["currency"] or offering["unit"],
-            f"{offering['tariff_id']} v{offering['tariff_version']}",
+            offering["offering_id"] + (" (default)" if offering["default"] else ""),
+            f"{format_amount(price['amount'])} {price['currency']}{cycle}" if price else "",
+            ", ".join(_allowance(each) for each in offering["allowances"]),
+            f"{unit_name(offering)} by {offering['tariff_id']} v{offering['tariff_version']}",
             offering["models"],
-            "yes" if offering["default"] else "",
         ]
 
-    columns = ("offering", "name", "unit", "tariff", "models", "default")
+    columns = ("offering", "price", "allowances", "metered in", "models")
     print_answer(offerings, output, lambda: [table("Offerings", columns, map(row, offerings["data"]), right=("models",))])
+
+
+def _allowance(allowance: dict[str, Any]) -> str:
+    told = format_in_unit(allowance["amount"], allowance)
+    return f"credit of {told}" if allowance["postpaid"] else told
 
 
 @offering_group.command("show")
@@ -402,7 +410,27 @@ def account_tables(account: dict[str, Any]) -> list[Any]:
     if account["subscriptions"]:
         sold = ([each[column] for column in _OF_SUBSCRIPTIONS] for each in account["subscriptions"])
         tables.append(table("Subscriptions", _OF_SUBSCRIPTIONS, sold))
+    if account["limits"]:
+        tables.append(limits_table(account["limits"]))
+    if account["counters"]:
+        tables.append(_counters_table(account["counters"]))
+    if account["transfers"]:
+        sent = ({**each, "amount": format_amount(each["amount"])} for each in account["transfers"])
+        buckets = {bucket["bucket_id"]: unit_name(bucket) for bucket in account["buckets"]}
+        gifts = ([*(each[column] for column in _OF_TRANSFERS), buckets.get(each["bucket_id"], "")] for each in sent)
+        tables.append(table("Given away, in whole units", (*_OF_TRANSFERS, "unit"), gifts, right=("amount",)))
     if account["orders"]:
         orders = ({**each, "amount": format_in_unit(each["amount"], each)} for each in account["orders"])
         tables.append(table("Orders", _OF_ORDERS, ([each[column] for column in _OF_ORDERS] for each in orders), right=("amount",)))
     return tables
+
+
+def _counters_table(counters: Iterable[dict[str, Any]]) -> Any:
+    def row(counter: dict[str, Any]) -> list[Any]:
+        # One without a unit counts the calls that are open.
+        in_units = counter["unit"] is not None
+        used = format_in_unit(counter["used"], counter) if in_units else ""
+        held = format_in_unit(counter["reserved"], counter) if in_units else f"{counter['reserved']:,} calls"
+        return [counter["counter_id"], used, held, counter["window_start"], counter["window_end"]]
+
+    return table("Counted by limits", ("limit", "used", "held", "from", "until"), map(row, counters), right=("used", "held"))

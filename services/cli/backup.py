@@ -105,9 +105,7 @@ def restore_command(*, source: Path, data_dir: Path | None, output: str) -> None
     found = _check(folder)
     wrong = [*found["audit"]["breaches"], *found["reconcile"]["differences"]]
     told = {"restored": str(folder.path), "begun_at": manifest.begun_at, **begun, "wrong": wrong}
-    sentence = (
-        f"`tokenline up --data-dir {folder.path}` starts it; keys that were revoked after {manifest.begun_at} are valid again"
-    )
+    sentence = f"`{folder.start}` starts it; keys that were revoked after {manifest.begun_at} are valid again"
     print_answer({**told, **found}, output, lambda: [*fields_of(told), text_of(sentence)])
     sys.exit(1 if wrong else 0)
 

@@ -95,7 +95,7 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> CommandError | CommandF
         )
     said = f"{problem.message} ({problem.code or error.code})"
     is_no = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.UNAUTHORIZED
-    return CommandFailed(said) if is_no else CommandError(said)
+    return CommandFailed(said, problem.code) if is_no else CommandError(said)
 
 
 def is_ready(admin_url: str, timeout_s: float = _TIMEOUT_S) -> tuple[bool, list[str]]:
@@ -132,7 +132,7 @@ def find_system(data_dir: Path | None) -> System:
         if not token.isascii() or not token.isprintable():
             raise CommandError("TOKENLINE_TOKEN is no admin token; it should be one word of ASCII characters")
         return System(url, token, "start it, or correct TOKENLINE_URL")
-    how_to_start = f"start it with `tokenline up --data-dir {folder.path}`"
+    how_to_start = f"start it with `{folder.start}`"
     demo = folder.read_demo()
     if demo is None:
         raise CommandError(f"no system is ready in {folder.path}; {how_to_start}, or set TOKENLINE_URL and TOKENLINE_TOKEN")

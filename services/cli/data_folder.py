@@ -12,6 +12,7 @@ demo.json                   how to reach the running system; there only while it
 import contextlib
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,11 @@ class DataFolder:
         self.secrets_folder = path / "secrets"
         self._demo_key_file = path / "secrets" / "demo_key"
 
+    @property
+    def start(self) -> str:
+        """The command that starts a system here, for a shell."""
+        return f"tokenline up --data-dir {shlex.quote(str(self.path))}"
+
     def read_demo(self) -> Demo | None:
         """How to reach the system that runs here; None when none is ready. Errors: `CommandError`."""
         try:
@@ -113,7 +119,7 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
             if create:
                 folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             elif not folder.accounting_database.exists():
-                raise CommandError(f"{folder.path} holds no data; `tokenline up --data-dir {folder.path}` starts a system there")
+                raise CommandError(f"{folder.path} holds no data; `{folder.start}` starts a system there")
             stack.enter_context(exclusive(folder.lock, f"data folder {folder.path}"))
             # A killed process leaves its file, which would tell of a system that is not there.
             folder.remove_demo()

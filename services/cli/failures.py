@@ -13,9 +13,16 @@ class CommandError(click.ClickException):
 
 
 class CommandFailed(click.ClickException):
-    """The answer is no: the system refused, or what a check found is not right. Exit status 1."""
+    """The answer is no: the system refused, or what a check found is not right. Exit status 1.
+
+    `code` is the system's own word for its refusal, for programs.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @contextmanager

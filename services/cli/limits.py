@@ -1,11 +1,14 @@
 """Limits as people write them: in the form of an offering's limits in the catalog, amounts in whole units."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 import msgspec
 from google.protobuf.json_format import MessageToDict
 
+from services.cli.amounts import format_amount
+from services.cli.printing import table
 from services.registry.catalog_message import limit_message
 from services.registry.offerings import Limit, limit_flaws
 
@@ -22,6 +25,32 @@ def read_limits(text: str, subject: str) -> list[dict[str, Any]]:
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
         raise click.UsageError('--limits must be a list of limits, like \'[{"limit_id": "day", "usage": 5, "unit": "TOKEN"}]\'')
     return [limit_of(each, subject, f"limits[{index}]") for index, each in enumerate(listed)]
+
+
+def limit_words(limit: dict[str, Any]) -> str:
+    """A limit as the administrative API tells it, in whole units, for people."""
+    for kind, what in (("request_rate", "requests"), ("token_rate", "tokens")):
+        if rate := limit.get(kind):
+            a_minute = int(rate[f"{what}_per_minute"])
+            return f"{a_minute:,} {what} a minute, {int(rate.get('burst', a_minute)):,} at once"
+    if calls := limit.get("concurrent_sessions"):
+        return f"{calls:,} calls open at once"
+    usage = limit["usage"]
+    amount = f"{format_amount(int(usage['amount']))} {usage.get('currency') or usage['unit'].removeprefix('UNIT_')}"
+    if seconds := int(usage.get("window_seconds", 0)):
+        return f"{amount} in {seconds:,} s from the first call on"
+    period = usage.get("calendar_window", "").removeprefix("PERIOD_").lower()
+    return f"{amount} a {period}" if period else f"{amount} in all"
+
+
+def limits_table(limits: Iterable[dict[str, Any]]) -> Any:
+    """The limits of subjects, for people."""
+    rows = []
+    for of_subject in limits:
+        rows += [[of_subject["subject"], each["limit_id"], limit_words(each)] for each in of_subject["limits"]]
+        if end := of_subject["valid_until"]:
+            rows.append([of_subject["subject"], "", f"no call from {end} on"])
+    return table("Limits", ("subject", "limit", "at most"), rows)
 
 
 def limit_of(written: dict[str, Any], subject: str, place: str) -> dict[str, Any]:

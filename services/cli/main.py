@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -25,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
     "replay": ("services.cli.replay.command", "replay_command", "Make real calls after a trace and check the bill."),
+    "grant": ("services.cli.grants", "grant_group", "Grant and end the allowances of a bundle."),
     "order": ("services.cli.sales", "order_group", "List, pay and cancel orders, show receipts."),
     "subscription": ("services.cli.sales", "subscription_group", "Change and end subscriptions."),
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),
@@ -42,11 +46,37 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
 }
 
 
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a program reads what comes out: then it reads errors, too."""
+    return "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
+
+
+def _tell(message: str, status: int, code: str | None) -> NoReturn:
+    """Says on standard error, as JSON, why a command ends, and ends it."""
+    import msgspec
+
+    error = {"message": message, "code": code, "exit_status": status}
+    click.echo(msgspec.json.format(msgspec.json.encode({"error": error})), err=True)
+    sys.exit(status)
+
+
 class _LazyGroup(click.Group):
     """Imports a command's module when it is run; the list of commands imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
+
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
+        if not _wants_json(given):
+            return super().main(given, *arguments, **options)
+        try:
+            status = super().main(given, *arguments, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            _tell(error.format_message(), error.exit_code, getattr(error, "code", None))
+        except click.Abort:
+            _tell("Aborted.", 1, None)
+        sys.exit(status if isinstance(status, int) else 0)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:

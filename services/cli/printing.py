@@ -1,11 +1,18 @@
 """How commands print: as JSON, or as tables for people."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
+# A time of the administrative API. People are shown its seconds, in a form that options take, too.
+_TIME: Final = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,11 +47,14 @@ def print_amounts(answer: dict[str, Any], output: str, tables: Callable[[], Iter
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Any:
     """A table of text and of whole numbers, which get their thousands apart; the columns in `right` stand to the right."""
     from rich import box
-    from rich.table import Table
 
-    table = Table(title=text_of(title), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right" if column in right else "left", overflow="fold")
+    from services.cli.rows import Rows
+
+    table = Rows(title=text_of(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        # The first names its row: it stays whole, so that it can be copied.
+        justify: JustifyMethod = "right" if column in right else "left"
+        table.add_column(column.replace("_", " "), justify=justify, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(text_of(f"{value:,}" if isinstance(value, int) else value) for value in row))
     return table
@@ -54,7 +64,7 @@ def text_of(value: str | None) -> Any:
     """As it is: brackets in what people name things are not markup."""
     from rich.text import Text
 
-    return Text("" if value is None else value)
+    return Text("" if value is None else _TIME.sub(r"\1 \2Z", value))
 
 
 def fields_of(answer: dict[str, Any]) -> list[Any]:

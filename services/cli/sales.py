@@ -6,11 +6,12 @@ from urllib.parse import quote
 
 import click
 
-from services.cli.amounts import AmountType, format_amount, format_in_unit
+from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
 from services.cli.client import find_system, given
 from services.cli.explain import refusal_tables
-from services.cli.limits import read_limits
-from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
+from services.cli.failures import CommandFailed
+from services.cli.limits import limits_table, read_limits
+from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table, text_of
 from services.cli.statements import order_receipt
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
@@ -27,9 +28,11 @@ def _path(account_id: str, *parts: str) -> str:
 
 
 def _in_whole_units(answer: dict[str, Any], *amounts: str) -> list[Any]:
-    """A line for each field, amounts in whole units of the answer's unit."""
-    told = {field: format_in_unit(answer[field], answer) for field in amounts}
-    return fields_of({**answer, **told})
+    """A line for each field, amounts in whole units of the answer's unit, which has no line of its own."""
+    told = {**answer, **{field: format_in_unit(answer[field], answer) for field in amounts}}
+    if returned := answer.get("returned"):
+        told["returned"] = format_in_unit(returned["amount"], returned)
+    return fields_of({field: value for field, value in told.items() if field not in ("unit", "currency", "amounts_in")})
 
 
 # Orders
@@ -104,6 +107,21 @@ def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
     told = ({**order, "amount": format_in_unit(order["amount"], order)} for order in orders["data"])
     rows = ([order[column] for column in columns] for order in told)
     print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
+
+
+@order_group.command("show")
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
+@common_options
+def show_order(order_id: str, account_id: str, data_dir: Path | None, output: str) -> None:
+    """Show an order as it stands; `order receipt` shows what was paid for it."""
+    orders = find_system(data_dir).ask("GET", _path(account_id, "orders"))["data"]
+    order = next((each for each in orders if each["order_id"] == order_id), None)
+    if order is None:
+        raise CommandFailed(
+            f"account {account_id} has no order {order_id}; `tokenline order list --account {account_id}` lists them"
+        )
+    print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
 # Subscriptions
@@ -190,7 +208,9 @@ def limit_command(
     limits = read_limits(limits_json, subject)
     wanted = given(subject=subject, limits=limits, valid_until=valid_until)
     there = find_system(data_dir).ask("PUT", _path(account_id, "limits"), wanted)
-    print_answer(there, output, lambda: fields_of(there))
+    print_amounts(
+        there, output, lambda: [limits_table([there])] if there["limits"] or there["valid_until"] else [text_of("no limits")]
+    )
 
 
 @click.command("refund")
@@ -229,7 +249,9 @@ def refund_command(account_id: str, data_dir: Path | None, output: str, **wanted
 def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Take back a part of what remains in a bucket; it counts as expired."""
     reduced = find_system(data_dir).ask("POST", _path(account_id, "reductions"), wanted)
-    print_amounts(reduced, output, lambda: fields_of({**reduced, "amount": format_amount(reduced["amount"])}))
+    buckets = find_system(data_dir).ask("GET", _path(account_id))["buckets"] if output == "table" else []
+    unit = next((unit_name(bucket) for bucket in buckets if bucket["bucket_id"] == reduced["bucket_id"]), "")
+    print_amounts(reduced, output, lambda: fields_of({**reduced, "amount": f"{format_amount(reduced['amount'])} {unit}"}))
 
 
 @click.command("write-off")

@@ -16,6 +16,8 @@ from services.cli.failures import CommandError, CommandFailed, expected_errors
 from services.cli.log_options import begin_logging, log_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.cli.embedded import Running
     from services.runtime.logs import Format, Level
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
@@ -33,6 +35,8 @@ _GRANT_AGAIN_BELOW: Final = _GRANT_AMOUNT // 10
 _TIMEOUT_S: Final = 10.0
 _READY_POLL_S: Final = 0.02
 _READY_NOTICE_S: Final = 10.0
+# Cheap, widely known, and the example of the README; a catalog without it has its first one tried.
+_EXAMPLE: Final = "deepseek-v4-flash"
 
 
 @click.command("up")
@@ -155,7 +159,12 @@ async def make_ready(running: "Running") -> tuple[Demo, str, list[str]]:
         for vendor in catalog.vendors
         if os.environ.get(vendor.api_key_env) or (vendor.base_url_env and os.environ.get(vendor.base_url_env))
     ]
-    return demo, next(iter(offering.model_ids), catalog.models[0].model_id), real
+    return demo, _example(offering.model_ids or [model.model_id for model in catalog.models]), real
+
+
+def _example(model_ids: "Sequence[str]") -> str:
+    """A model to try, of those that the demo account may use."""
+    return _EXAMPLE if _EXAMPLE in model_ids else next(iter(model_ids))
 
 
 async def _until_ready(admin_url: str) -> None:

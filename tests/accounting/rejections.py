@@ -100,7 +100,7 @@ class Rejections:
         request = self.bases[call]
         if call in ("create", "event"):
             request = changed(request, "charging_id", charging_id())
-        if "idempotency_key" in request:
+        if "idempotency_key" in request and call != "EndGrant":
             request = changed(request, "idempotency_key", charging_id())
         if "transfer_id" in request:
             request = changed(request, "transfer_id", charging_id())
@@ -217,6 +217,8 @@ async def _make(client: Client) -> _Made:
         return await answer(getattr(client.stub, name)(message, timeout=10))
 
     await ask("GrantBucket", {**_grant_to(account_id), "idempotency_key": "money"})
+    bundle = {"account_id": account_id, "offering_id": "broadband-bundle", "idempotency_key": "bundle"}
+    await ask("GrantAllowances", bundle)
     pack = _pack_for(account_id)
     orders = [(await ask("PlaceOrder", {**pack, "idempotency_key": f"pack-{number}"})).order.order_id for number in range(2)]
     monthly = {"account_id": account_id, "offering_id": "personal-10m", "payment_method": "PAYMENT_METHOD_PREPAID"}
@@ -286,6 +288,11 @@ def _corrections(made: _Made, later: str) -> dict[str, dict[str, Any]]:
 def _sales(made: _Made) -> dict[str, dict[str, Any]]:
     account = {"account_id": made.account_id}
     return {
+        "GrantAllowances": {
+            **{**account, "offering_id": "broadband-bundle", "allowance_id": "bundle", **KEY},
+            "valid_until_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400)),
+        },
+        "EndGrant": {**account, "idempotency_key": "bundle"},
         "PlaceOrder": {**_pack_for(made.account_id), **KEY},
         "ConfirmPayment": {**account, "order_id": made.orders[0], "payment_reference": "receipt 4711"},
         "CancelOrder": {**account, "order_id": made.orders[1], **REASON},

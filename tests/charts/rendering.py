@@ -60,6 +60,16 @@ EVERYTHING: Final[dict[str, Any]] = {
         "monitoring": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
         "telemetry": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "telemetry"}}}],
     },
+    "carrier": {
+        "address": "https://api.operator.example",
+        "tokenUrl": "https://auth.operator.example/token",
+        "clientId": "tokenline",
+        "keySecret": "carrier-key",
+        "keyId": "key-1",
+        "steps": "one",
+        "peers": [{"ipBlock": {"cidr": "10.9.0.0/24"}}],
+        "ports": [443, 8080],
+    },
     "ingress": {
         "enabled": True,
         "host": "*.example.net",

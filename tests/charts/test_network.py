@@ -32,6 +32,7 @@ OUTSIDE: Final = {
         "10.42.1.7", "other", {"app.kubernetes.io/name": "tokenline", "app.kubernetes.io/component": "edge"}
     ),
     "vendor": Party("203.0.113.1"),
+    "carrier": Party("10.9.0.7"),
     "instance metadata": Party("169.254.169.254"),
     "office": Party("192.168.1.1"),
     "data centre": Party("172.16.0.1"),
@@ -64,6 +65,8 @@ def calls_of(case: str) -> Opened:
     if values.get("vendorSimulator", {}).get("enabled"):
         calls["edge", "vendor-simulator"] = {Port(8090)}
         services.append("vendor-simulator")
+    if "carrier" in values:
+        calls["billing", "carrier"] = {Port(443), Port(8080)}
     if "operators" in values.get("networkPolicy", {}):
         calls["operators' gateway", "edge"] = set(OPERATORS)
     for service in services:

@@ -144,7 +144,7 @@ FILES_OF_EVERYTHING: Final[dict[str, dict[str, str]]] = {
     "authentication": _CA,
     "registry": {**_OF_ETCD, "/etc/tokenline/catalog": "read-only ConfigMap tokenline-catalog"},
     "accounting": {**_CA, **_OF_ETCD},
-    "billing": _CA,
+    "billing": {**_CA, "/etc/tokenline/carrier": "read-only Secret carrier-key"},
     "edge": {"/etc/tokenline/vendors": "read-only Secret vendors"},
     "migration": _CA,
     "recovery": {**_CA, **_OF_ETCD},

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from services.cli.main import command_line
 # No system that the developer runs shall be found by a test.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TOKENLINE_")}
 TIMEOUT_S = 60
+# The command line as it stands in this folder.
+IN_PLACE = (sys.executable, "-m", "services")
 
 
 class Up:
@@ -58,10 +60,10 @@ def run(*arguments: str, **environment: str) -> Result:
 
 
 @contextmanager
-def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def started(*arguments: str, program: Sequence[str] = IN_PLACE, **environment: str) -> Iterator["subprocess.Popen[str]"]:
     """A process of the command line, which is killed at the end if it has not ended."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "services", *arguments],
+        [*program, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -86,9 +88,10 @@ def in_time(process: "subprocess.Popen[str]", seconds: float = TIMEOUT_S) -> Ite
 
 
 @contextmanager
-def up(data_dir: Path, *arguments: str, **environment: str) -> Iterator[Up]:
+def up(data_dir: Path, *arguments: str, program: Sequence[str] = IN_PLACE, **environment: str) -> Iterator[Up]:
     """`tokenline up` on any free port, ready."""
-    with started("up", "--data-dir", str(data_dir), "--port", "0", "--admin-port", "0", *arguments, **environment) as process:
+    here = ("--data-dir", str(data_dir), "--port", "0", "--admin-port", "0")
+    with started("up", *here, *arguments, program=program, **environment) as process:
         assert process.stdout is not None
         greeting = []
         # Printed once all is ready; an early end is an end of the output too.

@@ -87,11 +87,11 @@ async def test_a_trial_is_had_once_for_each_number_however_it_is_written(running
     assert (await order(running, first, identity="phone:+8613800138000")).json == bought.json
     refused = await order(running, second, identity="phone:0086-138-0013-8000")
     assert (refused.status, refused.error["code"]) == (409, "not_possible")
-    assert refused.error["message"].startswith(f"offering trial is sold once to an identity, and account {first} has this one")
+    assert refused.error["message"].startswith(f"this identity ordered offering trial by account {first}: ")
     # Nor has the account it again, for another.
     other = await order(running, first, key="another", identity="phone:+8613900139000")
     assert (other.status, other.error["code"]) == (409, "not_possible")
-    assert f"account {first} ordered it for another identity" in other.error["message"]
+    assert other.error["message"].startswith(f"account {first} ordered offering trial for another identity: ")
     assert await granted(running, first) == 1_000
     assert await granted(running, second) == 0
     assert (await order(running, second, identity="phone:+8613900139000")).status == 201
@@ -170,8 +170,21 @@ async def test_what_an_edge_left_half_done_its_order_finishes_and_nobody_else(ru
         assert (await answer(authentication.EntitleAccount(entitle, timeout=5))).HasField("until_time")
     refused = await order(running, second, identity="person:4711")
     assert refused.status == 409
-    assert "its order is under way; if that comes to nothing, order again after two minutes" in refused.error["message"]
+    assert "the order is under way; if it comes to nothing, order again after two minutes" in refused.error["message"]
     assert (await order(running, first, identity="person:4711")).status == 201
+
+
+async def test_an_account_that_accounting_does_not_know_binds_nobody(running: Cell) -> None:
+    lost, account_id = "acct-0123456789abcdef", await opened(running)
+    async with connect(running.address("authentication")) as channel:
+        authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
+        joining = authentication_pb2.CreateMemberRequest(account_id=lost, idempotency_key="of an account that was lost")
+        await answer(authentication.CreateMember(joining, timeout=5))
+        entitle = authentication_pb2.EntitleAccountRequest(account_id=lost, offering_id="trial", identity="person:6933")
+        until = (await answer(authentication.EntitleAccount(entitle, timeout=5))).until_time
+        ending = authentication_pb2.EndEntitlementRequest(account_id=lost, offering_id="trial", until_time=until)
+        await answer(authentication.EndEntitlement(ending, timeout=5))
+    assert (await order(running, account_id, identity="person:6933")).status == 201
 
 
 async def test_a_subscription_is_not_changed_to_it_without_an_identity_either(running: Cell) -> None:

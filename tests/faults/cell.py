@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -31,7 +31,7 @@ class Process:
     def __init__(self, folder: Path, name: str, kind: str, **config: Any) -> None:
         self._folder = folder
         self.name = name
-        self._kind = kind
+        self.kind = kind
         self._config = config
         self._process: subprocess.Popen[str] | None = None
 
@@ -59,6 +59,12 @@ class Process:
         return address
 
     @property
+    def metrics_port(self) -> int:
+        """Where it shows its metrics."""
+        port: int = self._config.get("admin_port") or self._config["telemetry"]["metrics_port"]
+        return port
+
+    @property
     def config_file(self) -> Path:
         return self._folder / f"{self.name}.yaml"
 
@@ -72,7 +78,7 @@ class Process:
         self.config_file.write_text(json.dumps(self._config), encoding="utf-8")
         with (self._folder / f"{self.name}.log").open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services", "serve", self._kind, "--config", str(self.config_file)],
+                [sys.executable, "-m", "services", "serve", self.kind, "--config", str(self.config_file)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -217,6 +223,8 @@ class FaultCell:
         self.await_ready()
 
     def _add(self, kind: str, name: str = "", **config: Any) -> Process:
+        if kind != "edge":
+            config["telemetry"] = {"metrics_port": free_ports(1)[0]}
         process = Process(self.folder, name or kind, kind, **config)
         self._all.append(process)
         return process
@@ -271,6 +279,11 @@ class FaultCell:
             drain_timeout_ms=5_000,
         )
 
+    @property
+    def processes(self) -> Sequence[Process]:
+        """All services' processes."""
+        return self._all
+
     def process(self, name: str) -> Process:
         """A service by the name of its process, like accounting-0."""
         (process,) = [each for each in self._all if each.name == name]
@@ -306,13 +319,14 @@ class FaultCell:
 
     def new_keys(self, count: int, tokens: int) -> list[str]:
         """API keys of so many new accounts with so many tokens each."""
-        keys = []
-        for _ in range(count):
-            account_id = self.admin("POST", "/accounts", {})["account_id"]
-            bucket = {"unit": "TOKEN", "amount": tokens * 1_000_000, "valid_days": 30, "idempotency_key": "first"}
-            self.admin("POST", f"/accounts/{account_id}/buckets", bucket)
-            keys.append(self.admin("POST", f"/accounts/{account_id}/keys", {})["api_key"])
-        return keys
+        return [self.key_of(self.admin("POST", "/accounts", {})["account_id"], tokens) for _ in range(count)]
+
+    def key_of(self, account_id: str, tokens: int) -> str:
+        """An API key of an account that gets so many tokens."""
+        bucket = {"unit": "TOKEN", "amount": tokens * 1_000_000, "valid_days": 30, "idempotency_key": "first"}
+        self.admin("POST", f"/accounts/{account_id}/buckets", bucket)
+        api_key: str = self.admin("POST", f"/accounts/{account_id}/keys", {})["api_key"]
+        return api_key
 
 
 def eventually(condition: Callable[[], object], what: str, seconds: float = READY_S_MAX) -> None:

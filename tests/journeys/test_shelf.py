@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from openai import NotFoundError, OpenAI
+from openai import APIStatusError, NotFoundError, OpenAI
 
 from tests.cli.processes import Up, up
 
@@ -47,8 +47,8 @@ class Shop:
         self._keys += 1
         return f"shelf-{self._keys}"
 
-    def account(self, offering_id: str | None = None) -> "Customer":
-        body = {"idempotency_key": self._fresh(), **({"offering_id": offering_id} if offering_id else {})}
+    def account(self, offering_id: str | None = None, external_id: str | None = None) -> "Customer":
+        body = {"idempotency_key": self._fresh(), "offering_id": offering_id, "external_id": external_id}
         account_id = self.admin("POST", "/accounts", body)["account_id"]
         key = self.admin("POST", f"/accounts/{account_id}/keys", {"idempotency_key": self._fresh()})
         return Customer(self, account_id, OpenAI(base_url=self._base_url, api_key=key["api_key"], max_retries=0))
@@ -291,3 +291,32 @@ def test_a_dedicated_line_is_sold_to_nobody_else(shop: Shop) -> None:
     stranger.pays_in(5)
     with pytest.raises(NotFoundError):
         stranger.calls("line-deepseek-v4-pro")
+
+
+def test_a_familys_broadband_brings_tokens_that_its_own_system_grants_and_ends(shop: Shop) -> None:
+    line = "宽带 021-5555-0001"
+    family = shop.account(external_id=line)
+    monthly = {"external_id": line, "offering_id": "family-broadband-5m", "idempotency_key": f"{line} 2026-12"}
+    granted = shop.admin("POST", "/grants", monthly)
+    assert shop.admin("POST", "/grants", monthly) == granted
+    shop.admin("POST", "/grants", {**monthly, "offering_id": "family-broadband-welcome-1m", "idempotency_key": "welcome"})
+    charging_id = family.calls("deepseek-v4-pro")
+    # The gift burns first.
+    assert [(each["granted"] // MICRO, each["consumed"] // MICRO) for each in family.balance()["buckets"]] == [
+        (1_000_000, 30),
+        (5_000_000, 0),
+    ]
+    receipt = family.receipt(charging_id)
+    (record,) = receipt["records"]
+    assert (receipt["charged_amount"], record["offering_id"]) == (30 * MICRO, "family-broadband-welcome-1m")
+    for key in ("welcome", f"{line} 2026-12"):
+        shop.admin("POST", "/grants/end", {"external_id": line, "idempotency_key": key})
+    # The line was given up: what was used stands on the statement, the rest is gone, and nothing was to be paid.
+    assert {each["remaining"] for each in family.balance()["buckets"]} == {0}
+    total = family.total("TOKEN")
+    assert (total["calls"], total["balance"], total["charges"]) == (1, 30 * MICRO, 0)
+    with pytest.raises(APIStatusError, match="0 TOKEN are left"):
+        family.calls("deepseek-v4-pro")
+    # The next line's month begins anew.
+    shop.admin("POST", "/grants", {**monthly, "idempotency_key": f"{line} 2027-01"})
+    family.calls("qwen-flash")

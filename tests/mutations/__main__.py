@@ -30,6 +30,7 @@ from tests.mutations.once import ONCE
 from tests.mutations.overload import OVERLOAD
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
+from tests.mutations.phone_bill import PHONE_BILL
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.price_lists import PRICE_LISTS
 from tests.mutations.records import RECORDS
@@ -55,6 +56,7 @@ MUTATIONS = (
     *KEYS,
     *ENDS,
     *ONCE,
+    *PHONE_BILL,
     *DOORS,
     *OVERLOAD,
     *SOCKETS,

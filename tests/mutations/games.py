@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.planting import one
 
 _ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
+_BUNDLES: Final = "services/accounting/core/sales/bundles.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
 _ONCE: Final = "services/accounting/core/sales/once.py"
@@ -15,6 +16,7 @@ _PRICES: Final = "services/accounting/core/sales/prices.py"
 _REFUNDS: Final = "services/accounting/core/sales/refunds.py"
 _STATE: Final = "services/accounting/core/account/state.py"
 _SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
+_IN_BUNDLES: Final = "tests/accounting/core/test_bundles.py"
 _IN_GAMES: Final = "tests/accounting/core/test_games.py"
 
 _OF_CHANGES: Final = (
@@ -407,4 +409,23 @@ _OF_WRITE_OFFS: Final = (
     ),
 )
 
-GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_RETURNS, *_OF_ONCE, *_OF_WRITE_OFFS)
+_OF_GRANTS: Final = (
+    one(
+        "a repeat of a grant grants again",
+        _BUNDLES,
+        "    if known := _buckets_of(account, command.idempotency_key):\n",
+        "    if known := []:\n",
+        _IN_BUNDLES,
+    ),
+    one("what has a price is granted", _BUNDLES, "if terms.price or terms.once", "if terms.once", _IN_BUNDLES),
+    one("a credit line is granted", _BUNDLES, " or any(each.postpaid for each in allowances)", "", _IN_BUNDLES),
+    one(
+        "the end of a grant ends them all",
+        _BUNDLES,
+        "if bucket.source == source]",
+        'if bucket.source.startswith("grant:")]',
+        _IN_BUNDLES,
+    ),
+)
+
+GAMES: Final = (*_OF_CHANGES, *_OF_GRANTS, *_OF_CREDIT, *_OF_RETURNS, *_OF_ONCE, *_OF_WRITE_OFFS)

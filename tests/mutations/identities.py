@@ -31,7 +31,7 @@ IDENTITIES: Final = (
         _IN_GAMES,
     ),
     one("an order without an entitlement is placed", _PRICES, "if not command.entitled_until_us:", "if False:", _IN_GAMES),
-    one("what another account has had is had again", _ROUTE, "if not had.remark:", "if True:", _IN_EDGE),
+    one("what another account has had is had again", _ROUTE, "if each.under_way or remark:", "if each.under_way:", _IN_EDGE),
     one(
         "a refused order keeps its identity for two minutes",
         _ROUTE,

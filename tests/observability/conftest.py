@@ -19,10 +19,12 @@ MODEL: Final = "qwen-flash"
 # What Prometheus itself says of each process that it reads, and what it adds to each series.
 OF_PROMETHEUS: Final = {"up": set[str](), "ALERTS": {"alertname", "alertstate", "severity"}}
 ADDED: Final = {"namespace", "job", "instance", "app_kubernetes_io_component"}
+# Shown where services have certificates, which those of one process have not.
+_WITH_TLS: Final = "certificate_end_timestamp_seconds"
 _SUFFIXES: Final = ("", "_total", "_bucket", "_count", "_sum")
 
 
-def _called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
+def called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
     """The status that a streamed call gets."""
     body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}], "simulate": simulate}
     headers = {"authorization": f"Bearer {api_key or demo.api_key}", "content-type": "application/json"}
@@ -33,14 +35,16 @@ def _called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
         return error.code
 
 
-def _key_of_an_empty_account(demo: Demo) -> str:
-    def admin(path: str) -> Any:
-        headers = {"authorization": f"Bearer {demo.admin_token}", "content-type": "application/json"}
-        with urlopen(Request(f"{demo.admin_url}/v1/admin{path}", b"{}", headers), timeout=30) as answered:
-            return json.load(answered)
+def admin(demo: Demo, path: str) -> Any:
+    """What the administration answers to a POST."""
+    headers = {"authorization": f"Bearer {demo.admin_token}", "content-type": "application/json"}
+    with urlopen(Request(f"{demo.admin_url}/v1/admin{path}", b"{}", headers), timeout=30) as answered:
+        return json.load(answered)
 
-    account_id = admin("/accounts")["account_id"]
-    return str(admin(f"/accounts/{account_id}/keys")["api_key"])
+
+def _key_of_an_empty_account(demo: Demo) -> str:
+    account_id = admin(demo, "/accounts")["account_id"]
+    return str(admin(demo, f"/accounts/{account_id}/keys")["api_key"])
 
 
 @pytest.fixture(scope="package")
@@ -48,10 +52,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A system that has had a call, a refusal, and vendors that count wrongly, fail, and refuse our account."""
     with up(tmp_path_factory.mktemp("data")) as running:
         demo = running.demo
-        assert _called(demo, {"usage": "absurd"}) == 200
-        assert _called(demo, {}, _key_of_an_empty_account(demo)) == 402
-        assert _called(demo, {"failure": "error_500"}) >= 500
-        assert _called(demo, {"vendor_error": "arrearage_400"}) >= 500
+        assert called(demo, {"usage": "absurd"}) == 200
+        assert called(demo, {}, _key_of_an_empty_account(demo)) == 402
+        assert called(demo, {"failure": "error_500"}) >= 500
+        assert called(demo, {"vendor_error": "arrearage_400"}) >= 500
         yield running
 
 
@@ -61,7 +65,7 @@ def known(system: Up) -> dict[str, set[str]]:
     with urlopen(f"{system.demo.admin_url}/metrics", timeout=10) as page:
         families = list(text_string_to_metric_families(page.read().decode()))
     # A metric that has counted nothing yet has the labels that its page says.
-    names = {f"{family.name}{suffix}" for family in families for suffix in _SUFFIXES}
+    names = {f"{family.name}{suffix}" for family in families for suffix in _SUFFIXES} | {_WITH_TLS}
     told = {name: labels for name, labels in _documented().items() if name in names}
     shown = {sample.name: set(sample.labels) for family in families for sample in family.samples}
     return {name: labels | ADDED for name, labels in {**told, **shown, **OF_PROMETHEUS, **_recorded()}.items()}

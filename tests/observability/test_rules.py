@@ -48,6 +48,9 @@ def ended(how: str) -> str:
     return f'edge_calls_total{{model="m",ended="{how}"}}'
 
 
+OPENING: Final = "edge_call_added_duration_seconds"
+FOUND: Final = 'edge_checks_total{check="audit",found="differences"}'
+CLEAN: Final = 'edge_checks_total{check="audit",found="nothing"}'
 ROUTE: Final = {"vendor": "v", "model": "m", "dialect": "chat"}
 ROUTE_STATE: Final = 'edge_route_state{vendor="v",model="m",dialect="chat"}'
 WATCHED: Final = {UP: "1x40000"}
@@ -99,6 +102,29 @@ SCENES: Final = (
         {"TokenlineCallsBreakOffSlowly": {"slo": "carried"}},
         "5m",
     ),
+    Scene(
+        "one call in ten waits for half a second",
+        {f'{OPENING}_count{{part="opening"}}': "0+100x40", f'{OPENING}_bucket{{part="opening",le="0.25"}}': "0+80x40"},
+        "5m",
+        {"TokenlineCallsWait": {"slo": "prompt"}},
+    ),
+    Scene(
+        "a vendor takes its time, and charges are settled slowly",
+        {
+            f'{OPENING}_count{{part="opening"}}': "0+100x40",
+            f'{OPENING}_bucket{{part="opening",le="0.25"}}': "0+100x40",
+            f'{OPENING}_count{{part="settling"}}': "0+100x40",
+            f'{OPENING}_bucket{{part="settling",le="0.25"}}': "0x40",
+        },
+        "5m",
+    ),
+    Scene(
+        "one call in thirty waits for a day",
+        {f'{OPENING}_count{{part="opening"}}': "0+3000x300", f'{OPENING}_bucket{{part="opening",le="0.25"}}': "0+2890x300"},
+        "25h",
+        {"TokenlineCallsWaitSlowly": {"slo": "prompt"}},
+        "5m",
+    ),
     Scene("an edge sheds", {'edge_calls_shed_total{priority_class="2"}': "0 0 0 5+5x20"}, "2m", {"TokenlineCallsAreShed": {}}),
     Scene("accounting sheds", {"charging_shed_total": "0 0 0 5+5x20"}, "2m", {"TokenlineCallsAreShed": {}}),
     Scene(
@@ -137,6 +163,64 @@ SCENES: Final = (
         {"TokenlineWorkIsUnpaid": {}},
     ),
     Scene("little is unpaid", {"charging_unpaid_worth_total": "0+100x20", "charging_paid_worth_total": "0+10000x20"}, "4m"),
+    Scene(
+        "the database hangs",
+        {'charging_commit_pending_seconds{server="0"}': "0 0 0 15+15x20"},
+        "1m15s",
+        {"TokenlineCommitHangs": {"server": "0"}},
+    ),
+    Scene("commits take a second", {'charging_commit_pending_seconds{server="0"}': "0 1 0 1x20"}, "1m15s"),
+    Scene(
+        "partitions are recovered",
+        {'charging_partitions{state="recovering"}': "0 4x20"},
+        "1m",
+        {"TokenlinePartitionsAreNotServed": {}},
+    ),
+    Scene("an audit finds a breach", {FOUND: "0 0 1x20", CLEAN: "0 1 1x20"}, "2m", {"TokenlineBooksDiffer": {"check": "audit"}}),
+    Scene("audits find nothing", {FOUND: "0x400", CLEAN: "0+1x400"}, "30h", {}, "5m"),
+    Scene(
+        "nobody audits",
+        {FOUND: "0x400", CLEAN: "0 1x400"},
+        "30h",
+        {"TokenlineBooksAreNotChecked": {"check": "audit"}},
+        "5m",
+    ),
+    Scene("export stops", {"billing_export_lag_seconds": "5 5 5 20+15x20"}, "2m", {"TokenlineExportStops": {}}),
+    Scene("a partition's export stops", {"billing_partitions_stopped": "0 0 1x20"}, "2m", {"TokenlineExportStops": {}}),
+    Scene("export as ever", {"billing_export_lag_seconds": "0 9 3 10x20", "billing_partitions_stopped": "0x20"}, "2m"),
+    Scene(
+        "charges wait",
+        {'edge_outbox_age_seconds{instance="a:1"}': "0 0 15+15x20"},
+        "2m",
+        {"TokenlineOutboxFills": {"instance": "a:1"}},
+    ),
+    Scene("a layer is not valid", {"registry_catalog_refused": "0 0 1x20"}, "2m", {"TokenlineCatalogIsRefused": {}}),
+    Scene("an edge hears no registry", {"edge_catalog_silence_seconds": "0 0 15+15x20"}, "2m", {"TokenlineCatalogIsOld": {}}),
+    Scene(
+        "accounting hears no registry", {"charging_catalog_silence_seconds": "0 0 15+15x20"}, "2m", {"TokenlineCatalogIsOld": {}}
+    ),
+    Scene("authentication is silent", {"edge_revocations_age_seconds": "0 0 15+15x20"}, "2m", {"TokenlineRevocationsAreLate": {}}),
+    Scene(
+        "a disk fills",
+        {'disk_free_bytes{holds="cdr",instance="a:1"}': "5x20", 'disk_used_bytes{holds="cdr",instance="a:1"}': "95x20"},
+        "2m",
+        {"TokenlineDiskIsFull": {"holds": "cdr", "instance": "a:1"}},
+    ),
+    Scene("there is room", {'disk_free_bytes{holds="cdr"}': "15x20", 'disk_used_bytes{holds="cdr"}': "85x20"}, "2m"),
+    Scene(
+        "a certificate ends in six days",
+        {'certificate_end_timestamp_seconds{service="billing"}': "518400x20"},
+        "2m",
+        {"TokenlineCertificateEnds": {"service": "billing"}},
+    ),
+    Scene("a certificate ends in a month", {'certificate_end_timestamp_seconds{service="billing"}': "2592000x20"}, "2m"),
+    Scene(
+        "a listener is full",
+        {'http_server_refused_total{listener="clients",reason="full"}': "0+100x20"},
+        "2m",
+        {"TokenlineListenerIsFull": {"listener": "clients", "reason": "full"}},
+    ),
+    Scene("bad requests", {'http_server_refused_total{listener="clients",reason="400"}': "0+100x20"}, "2m"),
     Scene(
         "a vendor fails",
         {attempts("answered"): "0+50x8 400x20", attempts("refused"): "0x8 50+50x20"},

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import click
 import pytest
 
 from infra.observability.rules import ALERTS, RUNBOOK
+from services.cli.main import command_line
 from tests.cli.processes import Up
 from tests.observability.prometheus import unknown
 from tests.runbooks import FOLDER, executable_sections, execute, section
@@ -29,6 +31,20 @@ def test_questions_are_about_what_a_running_system_shows(known: dict[str, set[st
     questions = [line for block in blocks for line in block.splitlines()]
     assert len(questions) > 20
     assert unknown({each: each for each in questions}, known) == []
+
+
+def test_commands_that_it_names_are_there() -> None:
+    operations = (FOLDER.parent / "operations.md").read_text(encoding="utf-8")
+    named = {tuple(words.split()) for words in re.findall(r"\btokenline((?: [a-z]+)+)", TEXT + operations)}
+    assert len(named) >= 10
+    for words in named:
+        at: click.Command = command_line
+        for word in words:
+            if not isinstance(at, click.Group):
+                break
+            found = at.get_command(click.Context(at), word)
+            assert found is not None, words
+            at = found
 
 
 @pytest.mark.parametrize("title", sorted(executable_sections(PAGE)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.billing.carrier.demands import Demand, Source, State, Use, of_order, of_use
+from services.billing.carrier.demands import Source, State, Use, of_order, of_use
 from services.billing.carrier.planning import Plan, plan
 from services.billing.carrier.store import CarrierStore, Range, StaleError, Statement
 from services.billing.cdr_file import Rows
@@ -159,11 +159,11 @@ async def test_demands_that_are_due_are_open_and_their_time_has_come(store: Carr
     assert await store.counts() == (3 + len(open_states), 2)
     failed = await store.in_states([State.DENIED, State.DISPUTED], 10)
     assert {each.state for each in failed} == {State.DENIED, State.DISPUTED}
-    walked: list[Demand] = []
-    while page := await store.after(walked[-1].demand_id if walked else "", 4):
-        walked += page
-    assert {each.demand_id for each in walked} == {each.demand_id for each in made}
-    assert len(walked) == len(made)
+    assert [each.demand_id for each in await store.all()] == sorted(each.demand_id for each in made)
+    of_another = [first._replace(demand_id="e", account_id="acct-2", time_us=NOW_US + 1)]
+    await store.add(of_another)
+    assert await store.in_states(list(State), 10, "acct-2") == of_another
+    assert (await store.in_states(list(State), 1)) == of_another
 
 
 async def test_an_accounts_line_can_be_told_changed_and_taken_away(store: CarrierStore) -> None:

@@ -45,7 +45,7 @@ def test_each_role_may_call_what_it_asks_for_and_no_more() -> None:
 
 def test_the_edge_says_in_whose_name_and_accounting_passes_it_on() -> None:
     naming = {name for name, method in METHODS.items() if "actor" in method.input_type.fields_by_name}
-    assert len(naming) == 14
+    assert len(naming) == 16
     # Billing's own name, for orders that the phone bill pays.
     of_billing = {f"{_ACCOUNTING}{name}" for name in ("ConfirmPayment", "CancelOrder")}
     assert {CALLERS[name] - {"billing"} for name in naming} == {frozenset({"edge", "accounting"})}

@@ -93,6 +93,9 @@ securityContext:
 - {name: vendors, secret: {secretName: {{ $values.secrets.vendors }}, defaultMode: 288}}
 {{- end }}
 {{- end }}
+{{- if and (eq .service "billing") $values.carrier.address }}
+- {name: carrier, secret: {secretName: {{ $values.carrier.keySecret }}, defaultMode: 288}}
+{{- end }}
 {{- if and .facts.database $values.postgresql.caSecret }}
 - {name: postgresql, secret: {secretName: {{ $values.postgresql.caSecret }}, defaultMode: 288}}
 {{- end }}
@@ -198,6 +201,13 @@ replicas: {{ .spec.replicas }}
 {{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" ($values.postgresql.accountingUrls | default $values.postgresql.url) "partitions" $values.cell.partitions "registry_address" $address.registry "etcd" $etcd "etcd_prefix" (printf "%saccounting/" $prefix)) }}
 {{- else if eq .service "billing" }}
 {{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" $address.accounting) }}
+{{- with $values.carrier }}
+{{- if .address }}
+{{- $carrier := dict "address" .address "token_url" .tokenUrl "client_id" .clientId "key_file" "/etc/tokenline/carrier/key.pem" "steps" .steps "usage_interval_s" (int .usageIntervalSeconds) }}
+{{- if .keyId }}{{ $_ := set $carrier "key_id" .keyId }}{{ end }}
+{{- $_ := set $config "carrier" $carrier }}
+{{- end }}
+{{- end }}
 {{- else if eq .service "edge" }}
 {{- $edge := $values.services.edge }}
 {{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "admin_host" "0.0.0.0" "admin_port" 8081 "registry_address" $address.registry "authentication_address" $address.authentication "accounting_address" $address.accounting "billing_address" $address.billing "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}

@@ -52,17 +52,18 @@ def granting(account: Account, granted: BucketGranted) -> Decision:
     entries = bucket_entries(account, granted)
     first = entries[0]
     assert isinstance(first, BucketGranted)
-    return Decision(entries, _added(first))
+    return Decision(entries, added(first))
 
 
 def known_bucket(known: Bucket, digest: bytes, idempotency_key: str) -> Decision:
     """The answer to a grant whose bucket is there already."""
     if known.digest != digest:
         return fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {idempotency_key} was used for another grant")
-    return Decision((), _added(known))
+    return Decision((), added(known))
 
 
-def _added(source: Bucket | BucketGranted) -> BucketAdded:
+def added(source: Bucket | BucketGranted) -> BucketAdded:
+    """A bucket as it was granted."""
     return BucketAdded(
         bucket_id=source.bucket_id,
         unit=source.unit,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from services.accounting.core.entries import BucketGranted, Entry, VendorAttempt
+from services.accounting.core.entries import BucketAmounts, BucketGranted, Entry, VendorAttempt
 from services.accounting.core.terms import FinalAction, Limit, Payment
 from services.token_classes import Measure, Measures, Vector
 
@@ -227,6 +227,23 @@ class PlaceOrder(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     entitled_until_us: int = 0
 
 
+class GrantAllowances(msgspec.Struct, frozen=True, gc=False):
+    """Grants allowances of a free offering without an order; `allowance_id` empty: all; `valid_until_us` 0: as an order would."""
+
+    account_id: str
+    offering_id: str
+    allowance_id: str
+    valid_until_us: int
+    idempotency_key: str
+
+
+class EndGrant(msgspec.Struct, frozen=True, gc=False):
+    """Ends what is left of a grant of allowances."""
+
+    account_id: str
+    idempotency_key: str
+
+
 class ConfirmPayment(msgspec.Struct, frozen=True, gc=False):
     """Tells that an order was paid outside."""
 
@@ -377,6 +394,8 @@ Command = (
     | RefundSession
     | ReduceBucket
     | WriteOffDebt
+    | GrantAllowances
+    | EndGrant
     | PlaceOrder
     | ConfirmPayment
     | CancelOrder
@@ -547,6 +566,18 @@ class BucketAdded(msgspec.Struct, frozen=True, gc=False):
     repaid: int
 
 
+class BucketsAdded(msgspec.Struct, frozen=True, gc=False):
+    """The buckets as they were granted."""
+
+    buckets: tuple[BucketAdded, ...]
+
+
+class GrantEnded(msgspec.Struct, frozen=True, gc=False):
+    """The amounts by bucket that ended now."""
+
+    expired: BucketAmounts
+
+
 class ToppedUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Answer to a top-up; `repaid` of it paid debt."""
 
@@ -668,6 +699,8 @@ Answer = (
     | Refused
     | Failed
     | BucketAdded
+    | BucketsAdded
+    | GrantEnded
     | ToppedUp
     | Ordered
     | Returned

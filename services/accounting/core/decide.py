@@ -24,10 +24,12 @@ from services.accounting.core.commands import (
     CreateSession,
     Decision,
     Done,
+    EndGrant,
     EndRuns,
     EndTransfer,
     Fault,
     FindRecords,
+    GrantAllowances,
     GrantBucket,
     ListRuns,
     OpenAccount,
@@ -50,7 +52,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import AccountOpened
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales import once, orders, refunds, subscriptions
+from services.accounting.core.sales import bundles, once, orders, refunds, subscriptions
 from services.accounting.core.sessions import create, extend, settle
 from services.accounting.core.sessions.limited import rules_of
 
@@ -141,6 +143,8 @@ _RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision
     OpenRun: runs.open_run,
     EndRuns: runs.end_runs,
     ListRuns: runs.list_runs,
+    GrantAllowances: bundles.grant_allowances,
+    EndGrant: bundles.end_grant,
     PlaceOrder: orders.place_order,
     ConfirmPayment: orders.confirm_payment,
     CancelOrder: orders.cancel_order,

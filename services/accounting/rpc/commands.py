@@ -19,7 +19,6 @@ from services.accounting.rpc.fields import (
     call_key_of,
     charging_id_of,
     close_cause_of,
-    entitled_until_us_of,
     measure_of,
     name_of,
     not_negative,
@@ -28,6 +27,7 @@ from services.accounting.rpc.fields import (
     provenance_of,
     reason_of,
     run_label_of,
+    time_us_of,
     unit_message,
     unit_of,
     unpaid_of,
@@ -202,6 +202,22 @@ def write_off_of(request: pb.WriteOffDebtRequest) -> commands.WriteOffDebt:
     )
 
 
+def grant_allowances_of(request: pb.GrantAllowancesRequest) -> commands.GrantAllowances:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.GrantAllowances(
+        account_id=account_id_of(request.account_id),
+        offering_id=name_of("offering_id", request.offering_id),
+        allowance_id=at_most("allowance_id", request.allowance_id, NAME_LENGTH_MAX),
+        valid_until_us=time_us_of("valid_until_time", request),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def end_grant_of(request: pb.EndGrantRequest) -> commands.EndGrant:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.EndGrant(account_id_of(request.account_id), name_of("idempotency_key", request.idempotency_key))
+
+
 def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
     """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.PlaceOrder(
@@ -209,7 +225,7 @@ def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
         offering_id=name_of("offering_id", request.offering_id),
         payment=payment_of(request.payment_method),
         idempotency_key=name_of("idempotency_key", request.idempotency_key),
-        entitled_until_us=entitled_until_us_of(request),
+        entitled_until_us=time_us_of("entitled_until_time", request),
     )
 
 
@@ -236,7 +252,7 @@ def change_subscription_of(request: pb.ChangeSubscriptionRequest) -> commands.Ch
         payment=payment_of(request.payment_method),
         at_once=request.at_once,
         idempotency_key=name_of("idempotency_key", request.idempotency_key),
-        entitled_until_us=entitled_until_us_of(request),
+        entitled_until_us=time_us_of("entitled_until_time", request),
     )
 
 

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.accounting.core import commands, entries
 from services.accounting.core.terms import Payment
@@ -55,6 +56,8 @@ Administrative = (
     | pb.RefundSessionRequest
     | pb.ReduceBucketRequest
     | pb.WriteOffDebtRequest
+    | pb.GrantAllowancesRequest
+    | pb.EndGrantRequest
     | pb.PlaceOrderRequest
     | pb.ConfirmPaymentRequest
     | pb.CancelOrderRequest
@@ -190,14 +193,15 @@ def _storable(field: str, value: str) -> str:
     return value
 
 
-def entitled_until_us_of(request: pb.PlaceOrderRequest | pb.ChangeSubscriptionRequest) -> int:
-    """The end of an entitlement; 0: there is none."""
-    if not request.HasField("entitled_until_time"):
+def time_us_of(field: str, request: Administrative) -> int:
+    """A time of a request; 0: it is not set."""
+    if not request.HasField(field):
         return 0
-    until_us = request.entitled_until_time.seconds * 1_000_000 + request.entitled_until_time.nanos // 1_000
-    if not 0 < until_us <= _VALIDITY_S_MAX * 1_000_000:
-        raise invalid("entitled_until_time must lie within a century of 1970")
-    return until_us
+    time: Timestamp = getattr(request, field)
+    time_us = time.seconds * 1_000_000 + time.nanos // 1_000
+    if not 0 < time_us <= _VALIDITY_S_MAX * 1_000_000:
+        raise invalid(f"{field} must lie within a century of 1970")
+    return time_us
 
 
 def not_negative(field: str, value: int) -> int:

@@ -14,7 +14,9 @@ from services.accounting.core.commands import (
     AccountView,
     Answer,
     BucketAdded,
+    BucketsAdded,
     Command,
+    GrantEnded,
     OfferingHad,
     Ordered,
     RecordsFound,
@@ -134,6 +136,20 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         answer = await self._done(commands.grant_bucket_of(request), request)
         assert isinstance(answer, BucketAdded)
         return answers.bucket_added_message(answer)
+
+    @_at_owner
+    async def GrantAllowances(
+        self, request: pb.GrantAllowancesRequest, context: "_Context[Any, Any]"
+    ) -> pb.GrantAllowancesResponse:
+        answer = await self._done(commands.grant_allowances_of(request), request)
+        assert isinstance(answer, BucketsAdded)
+        return pb.GrantAllowancesResponse(buckets=[answers.bucket_added_message(each).bucket for each in answer.buckets])
+
+    @_at_owner
+    async def EndGrant(self, request: pb.EndGrantRequest, context: "_Context[Any, Any]") -> pb.EndGrantResponse:
+        answer = await self._done(commands.end_grant_of(request), request)
+        assert isinstance(answer, GrantEnded)
+        return pb.EndGrantResponse(expired=fields.bucket_amounts(answer.expired))
 
     @_at_owner
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:

@@ -190,10 +190,9 @@ class CarrierStore:
         query = f"SELECT {_DEMAND} FROM carrier_demand WHERE {whose}state IN ({names}) ORDER BY time_us DESC, demand_id LIMIT $1"
         return [Demand(*row) for row in await self._read(query, demands_max, *values)]
 
-    async def after(self, demand_id: str, demands_max: int) -> list[Demand]:
-        """Demands in the order of their identifiers, for a walk through all of them."""
-        query = f"SELECT {_DEMAND} FROM carrier_demand WHERE demand_id > $1 ORDER BY demand_id LIMIT $2"
-        return [Demand(*row) for row in await self._read(query, demand_id, demands_max)]
+    async def all(self) -> list[Demand]:
+        """All demands, as they are at one moment."""
+        return [Demand(*row) for row in await self._read(f"SELECT {_DEMAND} FROM carrier_demand ORDER BY demand_id")]
 
     async def counts(self) -> tuple[int, int]:
         """The number of open demands, and of those that failed."""

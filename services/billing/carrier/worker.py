@@ -43,6 +43,8 @@ class Worker:
         self._usage_interval_us = usage_interval_s * 1_000_000
         self._ended = ended
         self._trouble = ""
+        # Held while items are planned, so that a comparison sees whole plans.
+        self.planning = asyncio.Lock()
         # As the last round found them.
         self.open = 0
         self.failed = 0
@@ -59,7 +61,8 @@ class Worker:
 
     async def round(self) -> None:
         """Plans what is exported, then takes what is due as far as it goes. Errors: `ServiceError`, `StaleError`."""
-        await self._plan()
+        async with self.planning:
+            await self._plan()
         due = await self._store.due(self._clock.now_us(), _DEMANDS_AT_ONCE)
         # One after the other within an account, because a refund looks at the account's payments.
         groups = [

@@ -1,6 +1,7 @@
 """A data folder: who can read it, its disk, its databases, its catalog."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -34,17 +35,20 @@ def disk(check: str, path: Path) -> Iterator[Finding]:
 def _folder(folder: DataFolder) -> Iterator[Finding]:
     path = folder.path
     if not folder.accounting_database.exists():
-        yield Finding("folder", "fail", f"{path} holds no data", f"`tokenline up --data-dir {path}` starts a system there")
+        yield Finding("folder", "fail", f"{path} holds no data", f"`{folder.start}` starts a system there")
         return
     if not os.access(path, os.W_OK):
         yield Finding(
-            "folder", "fail", f"{path} cannot be written to", f"give it to the user who runs Tokenline: chown -R USER {path}"
+            "folder",
+            "fail",
+            f"{path} cannot be written to",
+            f"give it to the user who runs Tokenline: chown -R USER {shlex.quote(str(path))}",
         )
         return
     open_to_others = [each for each in (path, folder.hash_key_file, folder.admin_token_file) if _is_open(each)]
     if open_to_others:
         names = ", ".join(map(str, open_to_others))
-        yield Finding("folder", "warn", f"others on this machine can read {names}", f"chmod -R go= {path}")
+        yield Finding("folder", "warn", f"others on this machine can read {names}", f"chmod -R go= {shlex.quote(str(path))}")
         return
     yield Finding("folder", "ok", f"{path}, for its owner alone")
 

@@ -389,7 +389,7 @@ def test_a_fixed_script_writes_the_bytes_it_has_always_written() -> None:
         answers += script.answers
     # Else it would pin little.
     assert {each.__name__ for each in get_args(Entry)} - kinds.keys() == OF_RUNS | {"PriceReturned"}
-    unseen = {"Done", "Failed", "KnownCall", "OfferingHad", "Refused", "Returned", "RunsFound"}
+    unseen = {"BucketsAdded", "Done", "Failed", "GrantEnded", "KnownCall", "OfferingHad", "Refused", "Returned", "RunsFound"}
     assert {each.__name__ for each in get_args(Answer)} - unseen - answers.keys() == set()
     assert (rows.hexdigest(), checkpoints.hexdigest(), told.hexdigest()) == (ROWS, CHECKPOINTS, ANSWERS)
 

@@ -41,7 +41,7 @@ def place(entry: pb.JournalEntry) -> tuple[int, int, int]:
 
 async def test_each_administrative_command_is_one_that_says_who_gives_it() -> None:
     assert sorted(f"{name}Request" for name in ADMINISTRATIVE) == sorted(each.__name__ for each in get_args(fields.Administrative))
-    assert len(ADMINISTRATIVE) == 14
+    assert len(ADMINISTRATIVE) == 16
 
 
 @pytest.mark.parametrize("call", ADMINISTRATIVE)

@@ -42,6 +42,7 @@ _RIGHT: Final = {
     "amount": f"an integer of micro-units, 1 to {AMOUNT_MAX}",
     "valid_days": "an integer of days, 1 to 36500",
     "priority": "an integer, 0 to 1000; lower burns first",
+    "allowance_id": "a string of 1 to 200 characters, an allowance of the offering; left out for all of them",
     "payment_method": '"prepaid", "phone_bill" or "external"; left out where nothing is to be paid',
     "payment_reference": "a string of 1 to 200 characters, none a control character, the payer's own",
     "identity": "the subscriber's: phone:+8613800138000, company:NUMBER or person:NUMBER, without control characters",

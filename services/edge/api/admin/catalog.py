@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from services.edge.api.account_json import AMOUNTS_IN
 from services.edge.catalog import CatalogHolder, Snapshot
 from services.edge.http.problems import not_found, unavailable
+from tokenline.registry.v1 import registry_pb2
 
 
 def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
@@ -52,7 +53,9 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
     @get("/offerings")
     async def list_offerings() -> dict[str, Any]:
         snapshot = in_force()
+        sold = {offering.offering_id: offering for offering in snapshot.catalog.offerings}
         return {
+            **AMOUNTS_IN,
             "data": [
                 {
                     "offering_id": offering.offering_id,
@@ -64,9 +67,10 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                     "models": len(offering.prices),
                     "priority_class": offering.priority_class.name.lower(),
                     "default": offering.offering_id == snapshot.catalog.default_offering_id,
+                    **_terms_json(sold[offering.offering_id]),
                 }
                 for offering in snapshot.offerings()
-            ]
+            ],
         }
 
     @get("/offerings/{offering_id:str}")
@@ -78,3 +82,23 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
         return {**AMOUNTS_IN, **MessageToDict(offering, preserving_proto_field_name=True)}
 
     return [list_models, list_offerings, show_offering]
+
+
+def _terms_json(offering: registry_pb2.Offering) -> dict[str, Any]:
+    """An offering's price, cycle and allowances; nothing is paid for one without a price."""
+    period = registry_pb2.Period.Name(offering.cycle.period).removeprefix("PERIOD_").lower()
+    count = offering.cycle.count or 1
+    return {
+        "price": {"amount": offering.price.amount, "currency": offering.price.currency} if offering.HasField("price") else None,
+        "cycle": (period if count == 1 else f"{count} {period}s") if offering.HasField("cycle") else None,
+        "allowances": [
+            {
+                "allowance_id": each.allowance_id,
+                "unit": registry_pb2.Unit.Name(each.unit).removeprefix("UNIT_"),
+                "currency": each.currency or None,
+                "amount": each.amount,
+                "postpaid": each.postpaid,
+            }
+            for each in offering.allowances
+        ],
+    }

@@ -90,24 +90,30 @@ async def _expect_over(
 ) -> None:
     """Errors: `ServiceError` NOT_POSSIBLE where one of them still binds."""
     for each in in_the_way:
-        remark = ""
-        if not each.under_way:
-            asking = accounting_pb2.HasOfferingRequest(account_id=each.account_id, offering_id=offering_id)
-            had = await ask_updated(sales.accounting.HasOffering(asking, timeout=TIMEOUT_S), "accounting")
-            if not had.remark:
-                continue
-            remark = had.remark
-        raise _refused(offering_id, account_id, each, remark)
+        remark = "" if each.under_way else await _had(sales, each.account_id, offering_id)
+        if each.under_way or remark:
+            raise _refused(offering_id, account_id, each, remark)
+
+
+async def _had(sales: Sales, account_id: str, offering_id: str) -> str:
+    """Why an account may not buy an offering now, in the words of accounting; empty: it may."""
+    asking = accounting_pb2.HasOfferingRequest(account_id=account_id, offering_id=offering_id)
+    try:
+        return (await ask_updated(sales.accounting.HasOffering(asking, timeout=TIMEOUT_S), "accounting")).remark
+    except ServiceError as error:
+        if error.reason != errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN:
+            raise
+        # Accounting was restored to a state before the account.
+        return ""
 
 
 def _refused(offering_id: str, account_id: str, entitlement: authentication_pb2.Entitlement, remark: str) -> ServiceError:
     """The error for an entitlement that binds; `remark`: what accounting says, empty where an order may be under way."""
-    holder = f"account {entitlement.account_id}"
-    whose = f"{holder} ordered it for another identity" if entitlement.account_id == account_id else f"{holder} has this one"
-    why = remark or "its order is under way; if that comes to nothing, order again after two minutes"
-    return ServiceError(
-        errors_pb2.ERROR_REASON_NOT_POSSIBLE, f"offering {offering_id} is sold once to an identity, and {whose}: {why}"
-    )
+    holder = entitlement.account_id
+    other = f"account {holder} ordered offering {offering_id} for another identity"
+    whose = other if holder == account_id else f"this identity ordered offering {offering_id} by account {holder}"
+    why = remark or "the order is under way; if it comes to nothing, order again after two minutes"
+    return ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, f"{whose}: {why}")
 
 
 async def _end(sales: Sales, ending: authentication_pb2.EndEntitlementRequest) -> None:

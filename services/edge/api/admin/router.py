@@ -18,6 +18,7 @@ from services.edge.api.admin.cell import cell_routes
 from services.edge.api.admin.corrections import correction_routes
 from services.edge.api.admin.entitlements import Sales
 from services.edge.api.admin.explain import explain_routes
+from services.edge.api.admin.grants import grant_routes
 from services.edge.api.admin.journal import journal_routes
 from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
@@ -84,6 +85,7 @@ def admin_router(
             *key_routes(accounting, authentication),
             *catalog_routes(catalog),
             *correction_routes(accounting),
+            *grant_routes(accounting, authentication),
             *order_routes(sales),
             *subscription_routes(sales),
             *transfer_routes(accounting),

@@ -782,6 +782,44 @@ class WriteOffDebtResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GrantAllowancesRequest(_message.Message):
+    __slots__ = ("account_id", "offering_id", "allowance_id", "valid_until_time", "idempotency_key", "actor")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOWANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    offering_id: str
+    allowance_id: str
+    valid_until_time: _timestamp_pb2.Timestamp
+    idempotency_key: str
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., allowance_id: _Optional[str] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+
+class GrantAllowancesResponse(_message.Message):
+    __slots__ = ("buckets",)
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    buckets: _containers.RepeatedCompositeFieldContainer[Bucket]
+    def __init__(self, buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ...) -> None: ...
+
+class EndGrantRequest(_message.Message):
+    __slots__ = ("account_id", "idempotency_key", "actor")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    idempotency_key: str
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+
+class EndGrantResponse(_message.Message):
+    __slots__ = ("expired",)
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    expired: _containers.RepeatedCompositeFieldContainer[BucketAmount]
+    def __init__(self, expired: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ...) -> None: ...
+
 class PlaceOrderRequest(_message.Message):
     __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key", "actor", "entitled_until_time")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]

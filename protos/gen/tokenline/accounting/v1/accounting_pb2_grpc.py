@@ -60,6 +60,16 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketResponse.FromString,
                 _registered_method=True)
+        self.GrantAllowances = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/GrantAllowances',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantAllowancesRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantAllowancesResponse.FromString,
+                _registered_method=True)
+        self.EndGrant = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/EndGrant',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndGrantRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndGrantResponse.FromString,
+                _registered_method=True)
         self.RefundSession = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/RefundSession',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionRequest.SerializeToString,
@@ -213,6 +223,21 @@ class AccountingServiceServicer:
     def GrantBucket(self, request, context):
         """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
         by (account_id, idempotency_key) as long as the bucket exists.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantAllowances(self, request, context):
+        """Grants the allowances of a free offering, or one of them, without an order: another system of the operator sold them. Idempotent by
+        (account_id, idempotency_key) as long as the buckets exist. OFFERING_UNKNOWN, ITEM_UNKNOWN (the allowance), NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndGrant(self, request, context):
+        """Ends what a grant of allowances left, now; calls that hold some of it are settled from that. A repeat changes nothing. ITEM_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -419,6 +444,16 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.GrantBucket,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketResponse.SerializeToString,
+            ),
+            'GrantAllowances': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantAllowances,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantAllowancesRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantAllowancesResponse.SerializeToString,
+            ),
+            'EndGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndGrant,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndGrantRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndGrantResponse.SerializeToString,
             ),
             'RefundSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RefundSession,
@@ -672,6 +707,60 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/GrantBucket',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantAllowances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/GrantAllowances',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantAllowancesRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantAllowancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/EndGrant',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndGrantRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,12 @@ class AccountingServiceStub:
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
     """
+    GrantAllowances: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GrantAllowancesRequest, _accounting_pb2.GrantAllowancesResponse]
+    """Grants the allowances of a free offering, or one of them, without an order: another system of the operator sold them. Idempotent by
+    (account_id, idempotency_key) as long as the buckets exist. OFFERING_UNKNOWN, ITEM_UNKNOWN (the allowance), NOT_POSSIBLE.
+    """
+    EndGrant: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.EndGrantRequest, _accounting_pb2.EndGrantResponse]
+    """Ends what a grant of allowances left, now; calls that hold some of it are settled from that. A repeat changes nothing. ITEM_UNKNOWN."""
     RefundSession: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.RefundSessionRequest, _accounting_pb2.RefundSessionResponse]
     """Gives back a part of what a settled record charged, as a new bucket; at most what it charged, over all refunds. Idempotent
     by (account_id, idempotency_key). RECORD_UNKNOWN, NOT_POSSIBLE.
@@ -141,6 +147,12 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
     """
+    GrantAllowances: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GrantAllowancesRequest, _accounting_pb2.GrantAllowancesResponse]  # type: ignore[assignment]
+    """Grants the allowances of a free offering, or one of them, without an order: another system of the operator sold them. Idempotent by
+    (account_id, idempotency_key) as long as the buckets exist. OFFERING_UNKNOWN, ITEM_UNKNOWN (the allowance), NOT_POSSIBLE.
+    """
+    EndGrant: _aio.UnaryUnaryMultiCallable[_accounting_pb2.EndGrantRequest, _accounting_pb2.EndGrantResponse]  # type: ignore[assignment]
+    """Ends what a grant of allowances left, now; calls that hold some of it are settled from that. A repeat changes nothing. ITEM_UNKNOWN."""
     RefundSession: _aio.UnaryUnaryMultiCallable[_accounting_pb2.RefundSessionRequest, _accounting_pb2.RefundSessionResponse]  # type: ignore[assignment]
     """Gives back a part of what a settled record charged, as a new bucket; at most what it charged, over all refunds. Idempotent
     by (account_id, idempotency_key). RECORD_UNKNOWN, NOT_POSSIBLE.
@@ -257,6 +269,24 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
         by (account_id, idempotency_key) as long as the bucket exists.
         """
+
+    @_abc_1.abstractmethod
+    def GrantAllowances(
+        self,
+        request: _accounting_pb2.GrantAllowancesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.GrantAllowancesResponse, _abc.Awaitable[_accounting_pb2.GrantAllowancesResponse]]:
+        """Grants the allowances of a free offering, or one of them, without an order: another system of the operator sold them. Idempotent by
+        (account_id, idempotency_key) as long as the buckets exist. OFFERING_UNKNOWN, ITEM_UNKNOWN (the allowance), NOT_POSSIBLE.
+        """
+
+    @_abc_1.abstractmethod
+    def EndGrant(
+        self,
+        request: _accounting_pb2.EndGrantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.EndGrantResponse, _abc.Awaitable[_accounting_pb2.EndGrantResponse]]:
+        """Ends what a grant of allowances left, now; calls that hold some of it are settled from that. A repeat changes nothing. ITEM_UNKNOWN."""
 
     @_abc_1.abstractmethod
     def RefundSession(

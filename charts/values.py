@@ -457,7 +457,13 @@ class Telemetry(_Values, frozen=True):
         Meta(description="That of single loggers, by the name that lines show: `{edge.routing: debug}`."),
     ] = {}
     otlpEndpoint: Annotated[str, Meta(description="Where spans go, `host:port` of an OTLP collector; empty: nowhere.")] = ""
-    traceSamplePpm: Annotated[int, Meta(description="The share of calls traced, in parts of a million.", ge=0, le=1_000_000)] = 1000
+    traceSamplePpm: Annotated[
+        int,
+        Meta(description="The share of calls whose traces are kept in any case, in parts of a million.", ge=0, le=1_000_000),
+    ] = 1000
+    traceSlowMs: Annotated[
+        int, Meta(description="Calls that take longer are kept as those are that fail or are refused.", ge=1, le=86_400_000)
+    ] = 60_000
 
 
 class PriorityClasses(_Values, frozen=True):

@@ -49,6 +49,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "MovePartition": frozenset({EDGE}),
         "ReadJournal": frozenset({EDGE, BILLING, OPERATOR}),
         "Audit": frozenset({EDGE, OPERATOR}),
+        "ListBurning": _PASSED_ON,
     },
     "tokenline.authentication.v1.AuthenticationService": {
         "CreateMember": frozenset({EDGE}),

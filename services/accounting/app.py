@@ -96,6 +96,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             directory.update(dict.fromkeys(range(config.partitions), ""), features.OWN)
         export_figures(groups.owners, commits)
         await stack.enter_async_context(lifecycle.background("accounting-owner", groups.run()))
+        await stack.enter_async_context(lifecycle.background("accounting-exposure", groups.weigh()))
         channel = await stack.enter_async_context(connect(config.registry_address, "registry", certificates))
         accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.serve(config, certificates))
@@ -144,6 +145,7 @@ async def _groups(
                 held_wait_ms=config.held_wait_ms,
                 checkpoint_age_ms=config.checkpoint_age_ms,
                 hot_accounts_max=config.hot_accounts_max,
+                weighs=True,
                 packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
             ),
             lost=lost,

@@ -31,7 +31,7 @@ from services.runtime.clients import TLS
 from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.lasting import Handlers, LastingServer
-from services.runtime.telemetry import record_rpc, rpc_server_span
+from services.runtime.telemetry import record_rpc, rpc_part
 from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
@@ -321,15 +321,17 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             began = time.perf_counter()
             code = grpc.StatusCode.OK
             remaining_s = context.time_remaining()
+            part = rpc_part(method, metadata)
             try:
                 await check(method, context)
-                with rpc_server_span(method, metadata):
-                    async with asyncio.timeout(min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)):
-                        return await unary(read(request), context)
+                async with asyncio.timeout(min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)):
+                    return await unary(read(request), context)
             except BaseException as error:
                 code = error.status_code if isinstance(error, ServiceError) else grpc.StatusCode.INTERNAL
                 await _abort(method, error, context)
             finally:
+                if part is not None:
+                    part.end("" if code is grpc.StatusCode.OK else code.name)
                 record_rpc(method, code.name, time.perf_counter() - began)
 
         # gRPC would log a request that cannot be read with a traceback, however many there are.

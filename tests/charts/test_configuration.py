@@ -9,7 +9,14 @@ import yaml
 from infra.cluster import regions
 from tests.charts.rendering import CASES, EVERYTHING, config_of, objects_of, of_kind
 
-TELEMETRY: Final = {"log_format": "text", "log_level": "info", "log_levels": {}, "otlp_endpoint": "", "trace_sample_ppm": 1000}
+TELEMETRY: Final = {
+    "log_format": "text",
+    "log_level": "info",
+    "log_levels": {},
+    "otlp_endpoint": "",
+    "trace_sample_ppm": 1000,
+    "trace_slow_ms": 60_000,
+}
 SAID: Final = {
     "log_format": "json",
     "log_level": "warning",

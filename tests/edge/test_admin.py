@@ -30,6 +30,7 @@ ROUTES = [
     ("POST", "/audit"),
     ("POST", "/reconcile"),
     ("GET", "/journal"),
+    ("GET", "/accounts/burning"),
     ("GET", "/partitions"),
     ("POST", "/partitions/0/move"),
 ]
@@ -397,6 +398,28 @@ async def test_a_token_file_that_will_not_do_is_refused(tmp_path: Path, content:
 async def test_a_missing_token_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_admin_token(tmp_path / "nothing")
+
+
+async def test_accounts_that_burn_are_told_by_unit(running: Cell) -> None:
+    account_id, api_key = await running.subscriber("burns")
+    topup = {"unit": "TOKEN", "amount": 1_000_000_000, "valid_days": 1, "idempotency_key": "first"}
+    assert (await running.admin("POST", f"/accounts/{account_id}/buckets", topup)).status == 201
+    body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    called = await running.call("POST", "/v1/chat/completions", api_key, body)
+    charged = called.json["usage"]["total_tokens"] * 1_000_000
+    told = (await running.admin("GET", "/accounts/burning?window=1m&limit=100")).json
+    assert (told["window"], told["amounts_in"], told["silent"]) == ("1m", "micro_units", [])
+    (tokens,) = (each for each in told["units"] if each["unit"] == "TOKEN")
+    assert {"account_id": account_id, "charged": charged} in tokens["accounts"]
+    assert (tokens["currency"], tokens["error"]) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "param"), [("window=2h", "window"), ("window=", "window"), ("limit=0", "limit"), ("limit=101", "limit")]
+)
+async def test_a_window_or_limit_that_is_none_is_named(running: Cell, query: str, param: str) -> None:
+    refused = await running.admin("GET", f"/accounts/burning?{query}")
+    assert (refused.status, refused.error["param"]) == (400, param)
 
 
 async def test_partitions_show_what_the_next_owner_replays_and_what_is_not_exported(running: Cell) -> None:

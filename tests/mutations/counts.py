@@ -8,6 +8,8 @@ _CALL: Final = "services/edge/call/call.py"
 _METRICS: Final = "services/edge/call/metrics.py"
 _INSTRUMENTS: Final = "services/runtime/instruments.py"
 _COUNTED: Final = "tests/edge/call/test_metrics.py"
+_WEIGHTS: Final = "services/accounting/writer/weights.py"
+_WEIGHED: Final = "tests/accounting/writer/test_exposure.py"
 _READ: Final = "tests/runtime/test_instruments.py"
 
 COUNTS: Final = (
@@ -47,6 +49,28 @@ COUNTS: Final = (
         "counts = list(accumulate(buckets))",
         "counts = list(buckets)",
         _READ,
+    ),
+    one("a hold is no money at risk", _WEIGHTS, "        if bucket.reserved:\n", "        if False:\n", _WEIGHED),
+    one(
+        "an account on disk weighs what it weighed before it was loaded",
+        _WEIGHTS,
+        "if account_id not in seen and account_id not in self.touched:",
+        "if account_id not in self.touched:",
+        _WEIGHED,
+    ),
+    one(
+        "accounts leave memory without having been weighed",
+        "services/accounting/writer/partition.py",
+        "(dirty, timed, waiting, sending, self.exposure.touched)",
+        "(dirty, timed, waiting, sending)",
+        _WEIGHED,
+    ),
+    one(
+        "accounts that burn most are those of one owner",
+        "services/accounting/rpc/servicer.py",
+        "                    burning.add(units, answer)\n",
+        "                    pass\n",
+        "tests/accounting/cell/test_replicas.py",
     ),
     one("what changed is told as it was", _INSTRUMENTS, "told[0] == series", "told[0] != []", _READ),
     one(

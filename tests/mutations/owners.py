@@ -53,15 +53,15 @@ _OF_THE_TAIL: Final = (
     one(
         "an account is packed that its store does not have",
         _PARTITION,
-        "residents.shrink(dirty, timed, waiting, sending)",
-        "residents.shrink(dirty, waiting, sending)",
+        "residents.shrink(dirty, timed, waiting, sending, self.exposure.touched)",
+        "residents.shrink(dirty, waiting, sending, self.exposure.touched)",
         _IN_LOW_WATER,
     ),
     one(
         "an account is packed for which somebody waits",
         _PARTITION,
-        "residents.shrink(dirty, timed, waiting, sending)",
-        "residents.shrink(dirty, timed, sending)",
+        "residents.shrink(dirty, timed, waiting, sending, self.exposure.touched)",
+        "residents.shrink(dirty, timed, sending, self.exposure.touched)",
         _IN_HANDING_OVER,
     ),
     one(

@@ -387,5 +387,13 @@ _LOGS: Final = (
         ("tests/runtime/test_logs.py",),
     ),
 )
+_TRACES: Final = (
+    Mutation(
+        "a trace of a call that failed is lost because it was not drawn",
+        "services/runtime/traces.py",
+        (("self.failed or status >= _STATUS_OF_REFUSALS or is_slow", "is_slow"),),
+        ("tests/cli/test_traces.py",),
+    ),
+)
 
-SERVICES_TRUST: Final = (*_CALLERS, *_FRAMES, *_OF_CERTIFICATES, *_STOPS, *_LOGS)
+SERVICES_TRUST: Final = (*_CALLERS, *_FRAMES, *_OF_CERTIFICATES, *_STOPS, *_LOGS, *_TRACES)

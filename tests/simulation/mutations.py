@@ -72,7 +72,7 @@ MUTATIONS = (
     Mutation(
         "accounts leave memory that the store does not have",
         "services/accounting/writer/partition.py",
-        (("residents.shrink(dirty, timed, waiting, sending)", "residents.shrink()"),),
+        (("residents.shrink(dirty, timed, waiting, sending, self.exposure.touched)", "residents.shrink()"),),
     ),
     Mutation(
         "debts have no limit",

@@ -187,7 +187,7 @@ replicas: {{ .spec.replicas }}
 {{- end }}
 {{- $address := dict }}
 {{- range list "authentication" "registry" "accounting" "billing" }}{{ $_ := set $address . (include "tokenline.address" (dict "root" $.root "service" .)) }}{{ end }}
-{{- $telemetry := dict "log_format" $values.telemetry.logFormat "log_level" $values.telemetry.logLevel "log_levels" $values.telemetry.logLevels "otlp_endpoint" $values.telemetry.otlpEndpoint "trace_sample_ppm" $values.telemetry.traceSamplePpm }}
+{{- $telemetry := dict "log_format" $values.telemetry.logFormat "log_level" $values.telemetry.logLevel "log_levels" $values.telemetry.logLevels "otlp_endpoint" $values.telemetry.otlpEndpoint "trace_sample_ppm" $values.telemetry.traceSamplePpm "trace_slow_ms" $values.telemetry.traceSlowMs }}
 {{- /* An edge's metrics are on its listener for operators. */}}
 {{- if ne .service "edge" }}{{ $_ := merge $telemetry (dict "metrics_port" 9000 "metrics_host" "0.0.0.0") }}{{ end }}
 {{- $config := dict "telemetry" $telemetry }}

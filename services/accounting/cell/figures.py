@@ -1,10 +1,14 @@
 """Figures of accounting that Prometheus reads, by name; `writer/metrics.py` counts them."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from services.accounting.writer.metrics import Commits
 from services.accounting.writer.owner import Owner
+from services.accounting.writer.weights import CREDIT, DEBT, DEBTORS, HELD, SESSIONS
 from services.runtime.instruments import Gauge, Total, Values, export
+
+_AMOUNTS: Final = (HELD, DEBT, CREDIT)
 
 
 def export_figures(owners: Sequence[Owner], commits: Commits) -> None:
@@ -46,9 +50,31 @@ def export_figures(owners: Sequence[Owner], commits: Commits) -> None:
             lambda: {(str(number),): owner.pending_s for number, owner in enumerate(owners)},
             ("server",),
         ),
+        Gauge(
+            "charging.at_risk",
+            "Micro-units that open sessions hold, that is owed as debt, and that was used on credit, by unit",
+            lambda: {(kind, unit): amount for (kind, unit), amount in _risk(owners).items() if kind in _AMOUNTS},
+            ("kind", "unit"),
+        ),
+        Gauge("charging.at_risk.complete", "1 once accounts that are only on disk are in the sums", lambda: _is_complete(owners)),
+        Gauge("charging.sessions.open", "Open sessions", lambda: _risk(owners).get((SESSIONS, ""), 0)),
+        Gauge("charging.accounts.in_debt", "Accounts that owe", lambda: _risk(owners).get((DEBTORS, ""), 0)),
         commits.durations,
         commits.sizes,
     )
+
+
+def _risk(owners: Sequence[Owner]) -> dict[tuple[str, str], int]:
+    """The sums of all owners. Money and tokens are there from the start, or nobody would see their first increase."""
+    sums = dict.fromkeys(((kind, unit) for kind in _AMOUNTS for unit in ("TOKEN", "CURRENCY:CNY")), 0)
+    for owner in owners:
+        for key, amount in owner.weighing.sums.items():
+            sums[key] = sums.get(key, 0) + amount
+    return sums
+
+
+def _is_complete(owners: Sequence[Owner]) -> int:
+    return int(all(owner.weighing.complete for owner in owners))
 
 
 def _by_state(owners: Sequence[Owner]) -> dict[Values, float]:

@@ -14,6 +14,7 @@ from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.store import Claim, ClaimedPartition, Identity, JournalRow, Store
 from services.accounting.writer.asking import Caller
+from services.accounting.writer.burning import Burnt
 from services.accounting.writer.metrics import Refusal
 from services.accounting.writer.owner import Owner
 from services.partitions import partition_of
@@ -73,6 +74,14 @@ class ServerGroups:
         """The refusal of a call, as long as it is remembered."""
         return next((found for group in self._groups if (found := group.owner.refusals.find(charging_id)) is not None), None)
 
+    def burning(self, window_us: int) -> dict[str, Burnt]:
+        """See `Owner.burning`; of all groups."""
+        found: dict[str, Burnt] = {}
+        for group in self._groups:
+            for unit, burnt in group.owner.burning(window_us).items():
+                found[unit] = found[unit].added(burnt) if unit in found else burnt
+        return found
+
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """See `Owner.set_catalog`."""
         for group in self._groups:
@@ -102,6 +111,12 @@ class ServerGroups:
         async with asyncio.TaskGroup() as tasks:
             for group in self._groups:
                 tasks.create_task(group.owner.run())
+
+    async def weigh(self) -> None:
+        """See `Weighing.run`."""
+        async with asyncio.TaskGroup() as tasks:
+            for group in self._groups:
+                tasks.create_task(group.owner.weighing.run())
 
     async def stop(self) -> None:
         """See `Owner.stop`."""

@@ -8,6 +8,7 @@ from services.accounting.core.commands import Answer, Command
 from services.accounting.rpc import answers, commands
 from services.accounting.writer.asking import Caller
 from services.runtime.errors import ServiceError, invalid
+from services.runtime.traces import RemotePart, remote_part
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
@@ -77,9 +78,19 @@ class _Outstanding:
         self._stream = stream
         self._no_more = False
         self.count = 0
+        # By tag, those that are parts of traces.
+        self._traced: dict[int, RemotePart] = {}
+
+    def add(self, operation: pb.ChargeOperation) -> None:
+        """Notes an operation before it is submitted."""
+        self.count += 1
+        if operation.traceparent and (part := remote_part(f"charge {operation.WhichOneof('operation')}", operation.traceparent)):
+            self._traced[operation.operation_id] = part
 
     def answer(self, tag: int, answer: Answer) -> None:
         self.count -= 1
+        if self._traced and (part := self._traced.pop(tag, None)) is not None:
+            part.end()
         self._stream.answer(tag, answer)
 
     def flush(self) -> None:
@@ -110,7 +121,7 @@ async def read(requests: AsyncIterator[pb.ChargeRequest], stream: ChargeStream, 
                     stream.fail(operation.operation_id, error)
                     stream.flush()
                 else:
-                    outstanding.count += 1
+                    outstanding.add(operation)
                     submit(command, outstanding, operation.operation_id)
             while outstanding.count + stream.untaken > _UNTAKEN_MAX:
                 await stream.taken()

@@ -26,7 +26,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import SessionSettled
 from services.accounting.journal.codec import decode_row
-from services.accounting.rpc import account, answers, commands, fields
+from services.accounting.rpc import account, answers, burning, commands, fields
 from services.accounting.rpc.charge_stream import ChargeStream, read
 from services.accounting.rpc.journal import journal_row_messages
 from services.accounting.writer.asking import ask, view_of
@@ -40,6 +40,9 @@ _JOURNAL_ROWS_A_READ: Final = 200
 _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
 # After this many entries calls have their turn: some 20 us each, in the process that decides.
 _JOURNAL_ENTRIES_A_TURN: Final = 32
+
+# An owner that takes longer is left out.
+_BURNING_S_MAX: Final = 2.0
 
 _ADDRESS_LENGTH_MAX: Final = 500
 
@@ -370,6 +373,26 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 yield response
             if len(rows) < _JOURNAL_ROWS_A_READ:
                 return
+
+    async def ListBurning(self, request: pb.ListBurningRequest, context: "_Context[Any, Any]") -> pb.ListBurningResponse:
+        window_us = burning.window_us_of(request)
+        units, silent = self._groups.burning(window_us), []
+        if not is_forwarded(context):
+            # An account that changed its owner in the window has a part at both, so that each tells as many as there may be.
+            asked = pb.ListBurningRequest(window_seconds=request.window_seconds, account_limit=burning.ACCOUNTS_MAX)
+            others = sorted(self._directory.others())
+            told = await asyncio.gather(
+                *(self._directory.forward(address, "ListBurning", asked, _BURNING_S_MAX) for address in others),
+                return_exceptions=True,
+            )
+            for address, answer in zip(others, told, strict=True):
+                if isinstance(answer, ServiceError):
+                    silent.append(address)
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    burning.add(units, answer)
+        return burning.response(units, request.account_limit, silent)
 
     async def Audit(self, request: pb.AuditRequest, context: "_Context[Any, Any]") -> pb.AuditResponse:
         findings = await self._groups.audit()

@@ -4,6 +4,7 @@ from typing import Final
 
 from services.accounting.core.commands import ChargeEvent, Command, CreateSession, Refused
 from services.accounting.core.entries import SessionSettled
+from services.accounting.writer.burning import Burning
 from services.runtime.instruments import Histogram
 
 # Upper ends in seconds: a disk's commit takes some milliseconds, a database's that must wait for another one much longer.
@@ -43,6 +44,7 @@ class Metrics:
         # Worth of vendors' used and unpaid work, in micro-yuan.
         self.paid_worth = 0
         self.unpaid_worth = 0
+        self.burning = Burning()
         # Partitions by how they came or went.
         self.handovers = {"taken": 0, "given": 0, "lost": 0}
 

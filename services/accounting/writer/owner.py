@@ -30,8 +30,10 @@ from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.store import WHOLE, Claim, ClaimedPartition, Identity, Share, Store
 from services.accounting.writer.answers import Answers, refuse
 from services.accounting.writer.asking import Caller, Pending, ask
+from services.accounting.writer.burning import Burnt
 from services.accounting.writer.committer import Committer
 from services.accounting.writer.due import DueWork
+from services.accounting.writer.exposure import Weighing
 from services.accounting.writer.holdings import Holdings, Lost
 from services.accounting.writer.load import Loader
 from services.accounting.writer.metrics import Commits, Metrics, Refusals
@@ -60,6 +62,8 @@ class OwnerSettings(NamedTuple):
     # At most this many accounts are objects in memory, and the packed ones have at most this many bytes.
     hot_accounts_max: int
     packed_bytes_max: int
+    # Whether its accounts are weighed: `weighing` runs then.
+    weighs: bool = False
     # The partitions that its store has.
     share: Share = WHOLE
 
@@ -90,6 +94,7 @@ class Owner:
             checkpoint_age_us=settings.checkpoint_age_ms * 1_000,
             hot_max=max(1, settings.hot_accounts_max // settings.partitions),
             packed_bytes_max=settings.packed_bytes_max // settings.partitions,
+            weighs=settings.weighs,
         )
         self._catalog: ChargingCatalog | None = None
         # The catalog with all that this code understands.
@@ -113,6 +118,7 @@ class Owner:
         self._transfers = Transfers(self, self._holdings, deliver or self.receive, self._spawn)
         self._loader = Loader(store, self._holdings, self._enter, self._accept)
         self._due = DueWork(self, store, clock, self._holdings, self._answers)
+        self.weighing = Weighing(store, self._partitions)
 
     def _made(self, claimed: ClaimedPartition) -> Partition:
         """The state of a partition before any of its journal is replayed."""
@@ -261,6 +267,10 @@ class Owner:
         """Decides a command that waited."""
         assert self._catalog is not None
         return partition.decide(command, self._clock.now_us(), self._catalog)
+
+    def burning(self, window_us: int) -> dict[str, Burnt]:
+        """By unit, what the accounts owned here were charged in a window that ends now."""
+        return self.metrics.burning.within(window_us, self._clock.now_us())
 
     async def receive(self, command: ReceiveTransfer) -> Failed | None:
         """Takes a transfer for an account of a partition owned here; returns its refusal, if it was not taken."""

@@ -20,6 +20,7 @@ from services.accounting.writer.metrics import Metrics
 from services.accounting.writer.residents import Residents
 from services.accounting.writer.timers import Timers
 from services.accounting.writer.waiting import Waiting
+from services.accounting.writer.weights import Exposure
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class PartitionSettings(NamedTuple):
     checkpoint_age_us: int
     hot_max: int
     packed_bytes_max: int
+    # Whether accounts that changed are noted for their exposure, because somebody weighs them.
+    weighs: bool = False
 
 
 class Partition:
@@ -72,6 +75,8 @@ class Partition:
         self._actors: dict[int, Actor] = {}
         # Accounts that nobody used, in memory for due work; they leave memory once they are checkpointed.
         self._passing: set[str] = set()
+        self.exposure = Exposure()
+        self._touched = self.exposure.touched if settings.weighs else None
         # Accounts whose transfers are being delivered.
         self._sending: set[str] = set()
 
@@ -135,8 +140,13 @@ class Partition:
             self.checkpoints.note(account_id, self.next_seq, self._last_time_us)
         if account.next_due_us != due_us:
             self.timers.add(account)
-        if type(entry) is SessionSettled and (entry.absorbed or entry.paid_worth or entry.unpaid_worth):
-            self._metrics.count_losses(entry)
+        if self._touched is not None:
+            self._touched.add(account_id)
+        if type(entry) is SessionSettled:
+            if entry.charged:
+                self._metrics.burning.add(account_id, entry.tariff.unit, entry.charged, self._last_time_us)
+            if entry.absorbed or entry.paid_worth or entry.unpaid_worth:
+                self._metrics.count_losses(entry)
         return account
 
     def apply_next_due(self, clock_us: int, *, extended: bool) -> bool:
@@ -166,6 +176,8 @@ class Partition:
     def enter(self, account: Account) -> None:
         """Takes in an account from the store."""
         account.next_due_us = next_due_us(account)
+        if self._touched is not None:
+            self._touched.add(account.account_id)
         self.residents.add(account)
         self.timers.add(account)
 
@@ -220,10 +232,23 @@ class Partition:
         for account_id in [each for each in self._passing if each not in dirty and each not in timed]:
             self._passing.discard(account_id)
             if account_id not in waiting and account_id not in sending:
+                self._weigh_one(account_id)
                 self.residents.forget(account_id)
                 self.timers.drop(account_id)
-        for account_id in self.residents.shrink(dirty, timed, waiting, sending):
+        for account_id in self.residents.shrink(dirty, timed, waiting, sending, self.exposure.touched):
             self.timers.drop(account_id)
+
+    def weigh(self, limit: int) -> bool:
+        """Weighs at most `limit` accounts that changed; whether there are more."""
+        touched = self.exposure.touched
+        for _ in range(min(limit, len(touched))):
+            self._weigh_one(next(iter(touched)))
+        return bool(touched)
+
+    def _weigh_one(self, account_id: str) -> None:
+        if account_id in self.exposure.touched:
+            self.exposure.touched.discard(account_id)
+            self.exposure.take(self.residents.hot[account_id])
 
     def begin_sending(self, account_id: str) -> bool:
         """Keeps an account in memory while its transfers are delivered; False when they are already under way."""

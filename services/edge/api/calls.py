@@ -14,6 +14,7 @@ from services.edge.call.turns import Turn, Turns
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
+from services.edge.http.metrics import CLIENT_GONE
 from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, upgrade_not_supported
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal, Principals
@@ -23,6 +24,7 @@ from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import Application
 from services.runtime.identifiers import uuid7
 from services.runtime.logs import note
+from services.runtime.traces import Trace, begin_trace, is_tracing, parent_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,14 @@ class ModelCalls:
             await self._sockets(exchange, self, self._turns)
             return
         charging_id = uuid7(self._clock.now_us())
-        note(charging_id=charging_id)
+        trace = _begin(exchange, charging_id)
+        try:
+            await self._answer(exchange, charging_id)
+        finally:
+            if trace is not None:
+                trace.end(exchange.status or CLIENT_GONE)
+
+    async def _answer(self, exchange: Exchange, charging_id: str) -> None:
         client = Client(exchange)
         answer = ClientAnswer(exchange, named(self._dialect, charging_id))
         try:
@@ -140,6 +149,21 @@ class ModelCalls:
             await answer.end_stream(b"")
         else:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
+
+
+def _begin(exchange: Exchange, charging_id: str) -> Trace | None:
+    """Begins a call for the log and for traces, where its charging_id without hyphens is its trace, or leads to its caller's."""
+    parent = parent_of(exchange.value_of(b"traceparent"))
+    if parent is None:
+        note(charging_id=charging_id)
+    else:
+        note(charging_id=charging_id, trace_id=f"{parent.trace_id:032x}")
+    if not is_tracing():
+        return None
+    route = "/" + exchange.path.strip("/")
+    trace = begin_trace(f"{exchange.method} {route}", int(charging_id.replace("-", ""), 16), parent)
+    trace.root.attributes |= {"http.request.method": exchange.method, "http.route": route, "tokenline.charging_id": charging_id}
+    return trace
 
 
 def _without_boundary(content: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from services.edge.call.admission import Admitted, is_streamed, loaded_count
 from services.edge.call.dialect import Ending, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
-from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of
+from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of, tell_trace
 from services.edge.call.session import NotExtendedError, Session, Settlement
 from services.edge.call.usage import Meter, Source, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
@@ -24,6 +24,7 @@ from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, Turn
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorClient, VendorFailure, VendorFault
+from services.runtime.traces import Part, begin_part, current_trace
 from services.token_classes import FIRST, NOTHING, total_output
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
@@ -36,6 +37,9 @@ _DRAIN_TOKENS_MAX: Final = 256
 _DROPPED_CHARACTERS_MAX: Final = 1_024
 _NOT_PRINTED: Final = re.compile("[^ -~]")
 _NOT_USED: Final = Used(NOTHING, (), Source.VENDOR)
+# Attributes of a trace, by OpenTelemetry's names.
+_VENDOR: Final = "gen_ai.provider.name"
+_VENDOR_MODEL: Final = "gen_ai.request.model"
 
 
 class Call:
@@ -72,8 +76,9 @@ class Call:
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
         self._relayed = False
-        # The time of the last attempt.
+        # The time of the last attempt, and its part of the call's trace.
         self._asked_s = 0.0
+        self._asking: Part | None = None
 
     def _new_meter(self) -> Meter:
         model = self._admitted.model
@@ -151,6 +156,8 @@ class Call:
             self._metrics.settled(self._admitted.model.model_id, ended, used.charged, self._session.attempts)
             if self._asked and ended is not Ended.UNANSWERED:
                 self._metrics.ended(self._route, ended, time.monotonic() - self._asked_s)
+        if (trace := current_trace()) is not None:
+            tell_trace(trace, self._admitted.model.model_id, ended, used)
         provenance = provenance_of(ended, used)
         return Settlement(used.charged, provenance, cause_of(ended), used.unpaid)
 
@@ -168,6 +175,7 @@ class Call:
             began_s = self._asked_s = time.monotonic()
             self._turn, self._route = turn, turn.route
             route = turn.route
+            self._asking = begin_part(f"vendor {route.vendor_id}", {_VENDOR: route.vendor_id, _VENDOR_MODEL: route.vendor_model_id})
             if failed:
                 self._meter = self._new_meter()
             if not failed:
@@ -179,6 +187,7 @@ class Call:
                     taken = await take(self._stream)
             except VendorFailure as failure:
                 self._metrics.unanswered(route, failure.outcome, time.monotonic() - began_s)
+                self._end_asking(failure.outcome)
                 failed.append(self._failed(turn, failure))
                 self._close_stream()
                 self._session.attempts.append(_attempt(route, failure.outcome, failure.http_status, began_s))
@@ -251,7 +260,12 @@ class Call:
         if self._request.streamed:
             self._metrics.answered(self._route, time.monotonic() - self._asked_s)
 
+    def _end_asking(self, error: str = "") -> None:
+        if self._asking is not None:
+            self._asking.end(error)
+
     def _close_stream(self) -> None:
+        self._end_asking()
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -319,6 +333,7 @@ class Call:
                     return Ended.WHOLE
         except VendorFailure as failure:
             self._session.attempts[-1].outcome = failure.outcome
+            self._end_asking(failure.outcome)
             assert self._turn is not None
             self._turn.failed(failure)
             return Ended.BROKEN
@@ -417,6 +432,7 @@ class Call:
         stream, turn = self._stream, self._turn
         assert stream is not None
         assert turn is not None
+        self._end_asking()
         stream.close()
         turn.leave()
         meter = self._meter

@@ -16,6 +16,8 @@ from services.edge.http.problems import (
 )
 from services.edge.routing.router import FailedAttempt
 from services.edge.vendors.profile import Meaning
+from services.runtime.traces import Trace
+from services.token_classes import total_input, total_output
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
@@ -49,6 +51,25 @@ class Ended(Enum):
     REJECTED = "rejected"
     # The cause is a fault of ours, or the process stops.
     FAILED = "failed"
+
+
+# Endings that an answer's status does not tell of, and that somebody looks for.
+_TRACED: Final = frozenset(
+    {Ended.EXCEEDED, Ended.BROKEN, Ended.NOT_EXTENDED, Ended.REVOKED, Ended.TOO_LONG, Ended.UNANSWERED, Ended.FAILED}
+)
+
+
+def tell_trace(trace: Trace, model_id: str, ended: Ended, used: Used) -> None:
+    """Tells a call's trace how it ended, and what it used."""
+    charged = used.charged
+    trace.root.attributes |= {
+        "gen_ai.request.model": model_id,
+        "gen_ai.usage.input_tokens": total_input(charged),
+        "gen_ai.usage.output_tokens": total_output(charged),
+        "tokenline.ended": ended.value,
+    }
+    if ended in _TRACED:
+        trace.failed = ended.value
 
 
 class _Row(NamedTuple):

@@ -23,6 +23,7 @@ from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.instruments import Gauge, export
 from services.runtime.logs import KEPT
 from services.runtime.timeouts import Timeouts
+from services.runtime.traces import begin_part, current_trace
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -226,6 +227,9 @@ class ChargingClient:
         self._last_operation_id += 1
         message.operation_id = operation_id = self._last_operation_id
         operation = Operation(message, asyncio.get_running_loop().create_future(), timeouts)
+        if current_trace() is not None and (part := begin_part(f"charge {message.WhichOneof('operation')}")) is not None:
+            operation.part = part
+            message.traceparent = part.traceparent
         timeouts.add(operation)
         self._unanswered[operation_id] = operation
         self._send(operation)
@@ -237,6 +241,9 @@ class ChargingClient:
         except asyncio.CancelledError:
             self._give_up(operation)
             raise
+        finally:
+            if operation.part is not None:
+                operation.part.end()
         if result.HasField("error"):
             raise ServiceError(result.error.reason, result.error.message)
         return result

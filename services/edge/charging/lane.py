@@ -11,6 +11,7 @@ import grpc
 from services.runtime.clients import connect
 from services.runtime.config import ConfigError
 from services.runtime.timeouts import Timeouts
+from services.runtime.traces import Part
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
@@ -30,7 +31,7 @@ _EXPLAIN_S: Final = 60.0
 class Operation:
     """An operation that is not answered yet. Without a time-out no caller waits, and it is sent until it is answered."""
 
-    __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timeouts")
+    __slots__ = ("answered", "future", "kept", "lane", "message", "part", "sent", "timeouts")
 
     def __init__(
         self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult], timeouts: "Timeouts[Operation] | None" = None
@@ -43,6 +44,8 @@ class Operation:
         self.lane: Lane | None = None
         # How often it was sent: accounting may know of it.
         self.sent = 0
+        # Its part of a trace; None where nothing is traced.
+        self.part: Part | None = None
         # Set once it stands in the outbox.
         self.kept = False
         # Set once it is answered or given up.

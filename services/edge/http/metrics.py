@@ -10,7 +10,7 @@ from services.runtime.http.listener import Listener
 from services.runtime.instruments import Counter, Gauge, Histogram, Total, Values, export
 
 # The status that counts where the client left before there was any.
-_CLIENT_GONE: Final = 499
+CLIENT_GONE: Final = 499
 # Upper ends in seconds. A stream lasts until its last byte, so they go on where those that OpenTelemetry advises end.
 _BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
@@ -35,7 +35,7 @@ class RequestMetrics:
 
     def served(self, exchange: Exchange, route: str, duration_s: float) -> None:
         """Counts one request; its status is 499 when the client went away before any answer."""
-        status = exchange.status or _CLIENT_GONE
+        status = exchange.status or CLIENT_GONE
         word = str(status)
         self.requests.add(route, word)
         # A WebSocket lasts as long as its client likes.

@@ -30,6 +30,7 @@ from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.http.exchange import Exchange
 from services.runtime.instruments import Gauge, export
 from services.runtime.logs import note
+from services.runtime.traces import begin_part, trace_metadata
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -272,11 +273,16 @@ class Principals:
         until_s = time.monotonic() + self._resolve_timeout_s
         while True:
             left_s = max(_RETRY_S, until_s - time.monotonic())
+            asking = begin_part("resolve the key")
+            told = trace_metadata(asking)
             try:
-                return await answer(self._authentication.ResolveKey(request, timeout=left_s, wait_for_ready=True))
+                return await answer(self._authentication.ResolveKey(request, timeout=left_s, wait_for_ready=True, metadata=told))
             except ServiceError as error:
                 if error.reason not in TRANSIENT or time.monotonic() + _RETRY_S > until_s:
                     raise
+            finally:
+                if asking is not None:
+                    asking.end()
             await asyncio.sleep(_RETRY_S)
 
     def _remember(self, digest: bytes, principal: Principal) -> None:

@@ -187,6 +187,37 @@ async def test_replicas_share_the_partitions_and_any_of_them_can_be_asked(replic
         assert not (await first.audit()).breaches
 
 
+async def burning(replica: Replica, limit: int = 100) -> pb.ListBurningResponse:
+    return await answer(replica.stub.ListBurning(pb.ListBurningRequest(window_seconds=300, account_limit=limit), timeout=10))
+
+
+async def test_any_replica_tells_which_accounts_of_the_cell_burn_most(replicas: Replicas) -> None:
+    async with replicas.replica() as first:
+        async with replicas.replica() as second:
+            owners = await first.settled(first.address, second.address)
+            by_address = {first.address: first, second.address: second}
+            accounts = [await first.open(1_000) for _ in range(16)]
+            assert {owners[partition_of(account_id)] for account_id in accounts} == by_address.keys()
+            for number, account_id in enumerate(accounts, 1):
+                for _ in range(1 + number // 8):
+                    await pay(by_address[owners[partition_of(account_id)]], account_id)
+            told = await burning(first)
+            assert told == await burning(second)
+            (unit,) = told.units
+            # Seven accounts paid once, eight twice, and the last one thrice.
+            assert (unit.records, unit.charged_amount, unit.error_amount) == (26, 26 * unit.accounts[-1].charged_amount, 0)
+            assert [each.account_id for each in unit.accounts[:1]] == accounts[-1:]
+            assert {each.account_id for each in unit.accounts} == set(accounts)
+            (unit,) = (await burning(first, limit=2)).units
+            assert len(unit.accounts) == 2
+        # An owner's memory is gone with it, and nobody waits for it.
+        await first.settled(first.address)
+        left = await burning(first)
+        gone = {account_id for account_id in accounts if owners[partition_of(account_id)] != first.address}
+        assert {each.account_id for each in left.units[0].accounts} == set(accounts) - gone
+        assert list(left.silent_addresses) == []
+
+
 async def test_a_charge_at_another_than_the_owner_says_so(replicas: Replicas) -> None:
     async with replicas.replica() as first, replicas.replica() as second:
         owners = await first.settled(first.address, second.address)

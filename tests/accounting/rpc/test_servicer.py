@@ -529,6 +529,8 @@ async def test_bad_fields_of_the_other_calls_are_named(client: Client) -> None:
             "metered-usd",
         ),
         (stub.GetAccount(pb.GetAccountRequest(), timeout=5), "INVALID_ARGUMENT", "account_id"),
+        (stub.ListBurning(pb.ListBurningRequest(account_limit=1), timeout=5), "INVALID_ARGUMENT", "window_seconds"),
+        (stub.ListBurning(pb.ListBurningRequest(window_seconds=60), timeout=5), "INVALID_ARGUMENT", "account_limit"),
         (stub.GetAccount(pb.GetAccountRequest(account_id="acct-nobody0000"), timeout=5), "ACCOUNT_UNKNOWN", "acct-nobody0000"),
         (stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id), timeout=5), "INVALID_ARGUMENT", "charging_id"),
         (

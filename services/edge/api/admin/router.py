@@ -13,6 +13,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from services.edge.api.admin.accounts import account_routes
+from services.edge.api.admin.burning import burning_routes
 from services.edge.api.admin.catalog import catalog_routes
 from services.edge.api.admin.cell import cell_routes
 from services.edge.api.admin.corrections import correction_routes
@@ -80,6 +81,7 @@ def admin_router(
         "/v1/admin",
         route_handlers=[
             *account_routes(accounting, authentication),
+            *burning_routes(accounting),
             *account_name_routes(authentication),
             *member_routes(accounting, authentication, clock),
             *key_routes(accounting, authentication),

@@ -145,7 +145,7 @@ class ChargeRequest(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[ChargeOperation, _Mapping]]] = ...) -> None: ...
 
 class ChargeOperation(_message.Message):
-    __slots__ = ("operation_id", "account_id", "charging_id", "invocation_sequence_number", "create", "update", "release", "event", "top_up")
+    __slots__ = ("operation_id", "account_id", "charging_id", "invocation_sequence_number", "create", "update", "release", "event", "top_up", "traceparent")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +155,7 @@ class ChargeOperation(_message.Message):
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     TOP_UP_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     operation_id: int
     account_id: str
     charging_id: str
@@ -164,7 +165,8 @@ class ChargeOperation(_message.Message):
     release: ReleaseSession
     event: ChargeEvent
     top_up: TopUpBucket
-    def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class CreateSession(_message.Message):
     __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure", "idempotency_key", "content_digest", "key_is_minted", "run_label")
@@ -1681,6 +1683,44 @@ class ClassCharge(_message.Message):
 class AuditRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ListBurningRequest(_message.Message):
+    __slots__ = ("window_seconds", "account_limit")
+    WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    window_seconds: int
+    account_limit: int
+    def __init__(self, window_seconds: _Optional[int] = ..., account_limit: _Optional[int] = ...) -> None: ...
+
+class ListBurningResponse(_message.Message):
+    __slots__ = ("units", "silent_addresses")
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    units: _containers.RepeatedCompositeFieldContainer[BurningUnit]
+    silent_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, units: _Optional[_Iterable[_Union[BurningUnit, _Mapping]]] = ..., silent_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BurningUnit(_message.Message):
+    __slots__ = ("unit", "charged_amount", "records", "accounts", "error_amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    charged_amount: int
+    records: int
+    accounts: _containers.RepeatedCompositeFieldContainer[BurningAccount]
+    error_amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., records: _Optional[int] = ..., accounts: _Optional[_Iterable[_Union[BurningAccount, _Mapping]]] = ..., error_amount: _Optional[int] = ...) -> None: ...
+
+class BurningAccount(_message.Message):
+    __slots__ = ("account_id", "charged_amount")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    charged_amount: int
+    def __init__(self, account_id: _Optional[str] = ..., charged_amount: _Optional[int] = ...) -> None: ...
 
 class AuditResponse(_message.Message):
     __slots__ = ("accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches", "losses")

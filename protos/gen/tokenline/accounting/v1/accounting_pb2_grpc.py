@@ -185,6 +185,11 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.AuditRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.AuditResponse.FromString,
                 _registered_method=True)
+        self.ListBurning = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ListBurning',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListBurningRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListBurningResponse.FromString,
+                _registered_method=True)
 
 
 class AccountingServiceServicer:
@@ -417,6 +422,14 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBurning(self, request, context):
+        """The accounts that were charged most lately, as all owners of the cell remember it; what an owner saw is gone with its process.
+        INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -569,6 +582,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.Audit,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.AuditRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.AuditResponse.SerializeToString,
+            ),
+            'ListBurning': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBurning,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListBurningRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListBurningResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1382,6 +1400,33 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/Audit',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.AuditRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.AuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBurning(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ListBurning',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListBurningRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListBurningResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -127,6 +127,10 @@ class AccountingServiceStub:
     """A partition's committed entries, in order, from a sequence number on; ends at the journal's end."""
     Audit: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.AuditRequest, _accounting_pb2.AuditResponse]
     """Checks conservation over the whole store, from the journal alone, apart from the charging code."""
+    ListBurning: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ListBurningRequest, _accounting_pb2.ListBurningResponse]
+    """The accounts that were charged most lately, as all owners of the cell remember it; what an owner saw is gone with its process.
+    INVALID_ARGUMENT.
+    """
 
 @_typing.type_check_only
 class AccountingServiceAsyncStub(AccountingServiceStub):
@@ -222,6 +226,10 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """A partition's committed entries, in order, from a sequence number on; ends at the journal's end."""
     Audit: _aio.UnaryUnaryMultiCallable[_accounting_pb2.AuditRequest, _accounting_pb2.AuditResponse]  # type: ignore[assignment]
     """Checks conservation over the whole store, from the journal alone, apart from the charging code."""
+    ListBurning: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ListBurningRequest, _accounting_pb2.ListBurningResponse]  # type: ignore[assignment]
+    """The accounts that were charged most lately, as all owners of the cell remember it; what an owner saw is gone with its process.
+    INVALID_ARGUMENT.
+    """
 
 class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The online charging function and its journal."""
@@ -494,5 +502,15 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.AuditResponse, _abc.Awaitable[_accounting_pb2.AuditResponse]]:
         """Checks conservation over the whole store, from the journal alone, apart from the charging code."""
+
+    @_abc_1.abstractmethod
+    def ListBurning(
+        self,
+        request: _accounting_pb2.ListBurningRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ListBurningResponse, _abc.Awaitable[_accounting_pb2.ListBurningResponse]]:
+        """The accounts that were charged most lately, as all owners of the cell remember it; what an owner saw is gone with its process.
+        INVALID_ARGUMENT.
+        """
 
 def add_AccountingServiceServicer_to_server(servicer: AccountingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,7 +10,7 @@ import click
 from services.cli.amounts import AmountType, format_amount
 from services.cli.client import System, find_system, given
 from services.cli.limits import limit_of
-from services.cli.printing import common_options, fields_of, print_answer, table
+from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 
 _CAP: Final = "cap"
 _MICRO: Final = 1_000_000
@@ -90,7 +90,7 @@ def cap_member(member_id: str, account_id: str, data_dir: Path | None, output: s
         told |= {"cap": f"{format_amount(amount)} {cap['currency'] or unit}", "every": every or "once for all"}
     wanted = given(subject=subject, limits=limits, valid_until=valid_until)
     there = system.ask("PUT", f"/accounts/{quote(account_id, safe='')}/limits", wanted)
-    print_answer(there, output, lambda: fields_of(told))
+    print_amounts(there, output, lambda: fields_of(told))
 
 
 def _limits_of(system: System, account_id: str, subject: str) -> tuple[list[dict[str, Any]], str | None]:

@@ -324,6 +324,13 @@ _OF_TRANSFERS: Final = (
         _IN_REFUSALS,
     ),
     one(
+        "a call that passed is told as refused",
+        _METRICS,
+        "        self._kept.pop(charging_id, None)\n",
+        "        self._kept.get(charging_id)\n",
+        _IN_REFUSALS,
+    ),
+    one(
         "refused Events are not remembered",
         _METRICS,
         "if isinstance(command, CreateSession | ChargeEvent):",

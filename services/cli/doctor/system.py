@@ -130,9 +130,13 @@ def _certificates(samples: Samples) -> Iterator[Finding]:
 
 def _disks(samples: Samples) -> Iterator[Finding]:
     used = {labels["holds"]: value for labels, value in samples.of("disk_used_bytes")}
+    # Several may lie on one disk, which is told once.
+    of_disks: dict[tuple[float, float], list[str]] = {}
     for labels, free in samples.of("disk_free_bytes"):
-        holds = labels["holds"]
-        yield of_disk(f"disk of {holds}", int(free), int(free + used.get(holds, 0)))
+        of_disks.setdefault((free, used.get(labels["holds"], 0.0)), []).append(labels["holds"])
+    for (free, taken), holds in of_disks.items():
+        disk = of_disk("disk of the system", int(free), int(free + taken))
+        yield disk._replace(found=f"{disk.found}; it holds {', '.join(holds)}")
 
 
 def _registry(samples: Samples) -> Iterator[Finding]:

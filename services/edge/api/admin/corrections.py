@@ -8,7 +8,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from services.edge.api.account_json import bucket_json
+from services.edge.api.account_json import AMOUNTS_IN, bucket_json
 from services.edge.api.admin.body import AMOUNT_MAX, DAY_S, Amount, Name, Reason, ValidDays, parse, wrong
 from services.edge.api.admin.command import give
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -67,7 +67,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             idempotency_key=wanted.idempotency_key,
         )
         granted = await give(request, accounting.GrantBucket, granting)
-        return {**bucket_json(granted.bucket), "repaid_amount": granted.repaid_amount}
+        return {**AMOUNTS_IN, **bucket_json(granted.bucket), "repaid_amount": granted.repaid_amount}
 
     @post("/accounts/{account_id:str}/refunds")
     async def refund(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             idempotency_key=wanted.idempotency_key,
         )
         refunded = await give(request, accounting.RefundSession, refunding)
-        return {**bucket_json(refunded.bucket), "repaid_amount": refunded.repaid_amount}
+        return {**AMOUNTS_IN, **bucket_json(refunded.bucket), "repaid_amount": refunded.repaid_amount}
 
     @post("/accounts/{account_id:str}/reductions")
     async def reduce_bucket(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             idempotency_key=wanted.idempotency_key,
         )
         await give(request, accounting.ReduceBucket, reducing)
-        return {"bucket_id": wanted.bucket_id, "amount": wanted.amount}
+        return {**AMOUNTS_IN, "bucket_id": wanted.bucket_id, "amount": wanted.amount}
 
     @post("/accounts/{account_id:str}/write-offs")
     async def write_off(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             idempotency_key=wanted.idempotency_key,
         )
         await give(request, accounting.WriteOffDebt, writing_off)
-        return {"unit": wanted.unit, "currency": wanted.currency, "amount": wanted.amount}
+        return {**AMOUNTS_IN, "unit": wanted.unit, "currency": wanted.currency, "amount": wanted.amount}
 
     return [grant_bucket, refund, reduce_bucket, write_off]
 

@@ -56,7 +56,7 @@ def limit_routes(
             await _expect_subject(authentication, account_id, wanted.subject)
         setting = pb.SetLimitsRequest(account_id=account_id, subject_limits=subject_limits)
         await give(request, accounting.SetLimits, setting)
-        return limits_json(subject_limits)
+        return {**AMOUNTS_IN, **limits_json(subject_limits)}
 
     @get("/refusals/{charging_id:str}")
     async def explain_refusal(charging_id: FromPath[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from litestar import Request, delete, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from services.edge.api.account_json import rfc3339, unit_json
+from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
 from services.edge.api.admin.body import Name, Reason, parse
 from services.edge.api.admin.command import give
 from services.edge.api.admin.entitlements import Sales, entitled
@@ -65,7 +65,7 @@ def order_routes(sales: Sales) -> list[HTTPRouteHandler]:
         )
         async with entitled(sales, placing, wanted.identity):
             placed = await give(request, accounting.PlaceOrder, placing)
-        return order_json(placed.order)
+        return {**AMOUNTS_IN, **order_json(placed.order)}
 
     @post("/accounts/{account_id:str}/orders/{order_id:str}/payment", status_code=200)
     async def confirm_payment(
@@ -73,13 +73,13 @@ def order_routes(sales: Sales) -> list[HTTPRouteHandler]:
     ) -> dict[str, Any]:
         paid = parse(await request.body(), _Paid)
         confirming = pb.ConfirmPaymentRequest(account_id=account_id, order_id=order_id, payment_reference=paid.payment_reference)
-        return order_json((await give(request, accounting.ConfirmPayment, confirming)).order)
+        return {**AMOUNTS_IN, **order_json((await give(request, accounting.ConfirmPayment, confirming)).order)}
 
     @delete("/accounts/{account_id:str}/orders/{order_id:str}", status_code=200)
     async def cancel_order(request: Request[Any, Any, Any], account_id: FromPath[str], order_id: FromPath[str]) -> dict[str, Any]:
         given_up = parse(await request.body(), _GivenUp)
         cancelling = pb.CancelOrderRequest(account_id=account_id, order_id=order_id, reason=given_up.reason)
-        return order_json((await give(request, accounting.CancelOrder, cancelling)).order)
+        return {**AMOUNTS_IN, **order_json((await give(request, accounting.CancelOrder, cancelling)).order)}
 
     @post("/accounts/{account_id:str}/orders/{order_id:str}/refund", status_code=200)
     async def refund_order(request: Request[Any, Any, Any], account_id: FromPath[str], order_id: FromPath[str]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def subscription_routes(sales: Sales) -> list[HTTPRouteHandler]:
         )
         async with entitled(sales, changing, wanted.identity):
             changed = await give(request, accounting.ChangeSubscription, changing)
-        return order_json(changed.order)
+        return {**AMOUNTS_IN, **order_json(changed.order)}
 
     @delete("/accounts/{account_id:str}/subscriptions/{subscription_id:str}", status_code=200)
     async def cancel_subscription(
@@ -139,7 +139,7 @@ async def _refund(
     refunding = pb.RefundPurchaseRequest(
         account_id=account_id, purchase_id=purchase_id, reason=wanted.reason, idempotency_key=wanted.idempotency_key
     )
-    return returned_json((await give(request, accounting.RefundPurchase, refunding)).returned)
+    return {**AMOUNTS_IN, **returned_json((await give(request, accounting.RefundPurchase, refunding)).returned)}
 
 
 def returned_json(returned: pb.Returned) -> dict[str, Any]:

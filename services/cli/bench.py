@@ -48,6 +48,9 @@ bench_group.add_command(charging_command)
     help="Another checkout to measure in turn, for --seconds too.",
 )
 @click.option(
+    "--telemetry-off", is_flag=True, help="No metrics and traces in the services of --against, which may be this checkout."
+)
+@click.option(
     "--grpc-tls", is_flag=True, help="TLS between the services, but not between those of --against, which may be this checkout."
 )
 @click.option(
@@ -75,6 +78,8 @@ def edge_command(
         raise click.UsageError("--tokens-per-second is for streams; give --streams N too")
     if streams is not None and connections is not None:
         raise click.UsageError("each stream has a connection of its own; give --streams or --connections, not both")
+    if how["telemetry_off"] and how["against"] is None:
+        raise click.UsageError("--telemetry-off is for the other checkout; give --against FOLDER too")
     from services.cli.bench_cell import checkout_of
     from services.cli.bench_edge import How, measure_calls, measure_streams
     from services.cli.bench_report import print_report

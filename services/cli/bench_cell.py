@@ -66,15 +66,18 @@ class BenchCell:
         layer: Path | None = None,
         edges: int = 1,
         edge_config: Mapping[str, object] = MappingProxyType({}),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the first edge is ready.
 
         They call one another with TLS where there are `certificates`, as `tokenline certs` makes them. They store in PostgreSQL
         where `new_database` gives URLs of empty databases, else in SQLite. `layer`: a catalog folder over the base catalog.
+        `environment` is added to that of this process.
         """
         self._new_database = new_database
         self._layer = layer
         self._edge_config = edge_config
+        self.environment = environment
         self._processes = processes
         self._folder = folder / name
         self._name = name
@@ -99,7 +102,7 @@ class BenchCell:
             config |= {f"grpc_{what}_file": str(self._certificates / service / name) for what, name in files.items()}
             if "listen_address" in config:
                 config["grpc_tls"] = "required"
-        return self._processes.serve(service, name or f"{self._name}-{service}", self.checkout, **config)
+        return self._processes.serve(service, name or f"{self._name}-{service}", self.checkout, self.environment, **config)
 
     def _stores_in(self, service: str) -> dict[str, str]:
         if self._new_database is not None:

@@ -39,6 +39,8 @@ _PROMPT_BYTES_A_TOKEN: Final = 3
 _PROMPT: Final = "Say in one sentence what a token is."
 # Descriptors of a process beside those of its streams.
 _DESCRIPTORS: Final = 500
+# OpenTelemetry's own variable.
+_TELEMETRY_OFF: Final = {"OTEL_SDK_DISABLED": "true"}
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -219,6 +221,8 @@ class How(NamedTuple):
 
     # Another checkout, in turn.
     against: Path | None
+    # No metrics and traces in the services of the other.
+    telemetry_off: bool
     # TLS between the services of this checkout, and none between those of the other.
     grpc_tls: bool
     # The store of authentication, accounting and billing.
@@ -233,7 +237,7 @@ class _Bench:
         processes: Processes,
         folder: Path,
         workload: Workload,
-        other: Path | None,
+        how: How,
         certificates: Path | None,
         database: "PostgresqlServer | None",
     ) -> None:
@@ -247,8 +251,18 @@ class _Bench:
         )
         self.own = Side(own)
         self.other = None
-        if other is not None:
-            self.other = Side(BenchCell(processes, folder, self.vendor_base_url, "other", other, new_database=stores))
+        if how.against is not None:
+            environment = _TELEMETRY_OFF if how.telemetry_off else {}
+            other = BenchCell(
+                processes,
+                folder,
+                self.vendor_base_url,
+                "other",
+                how.against,
+                new_database=stores,
+                environment=environment,
+            )
+            self.other = Side(other)
         self.model_id = self._model()
         self._generator = processes.start("load", "-m", workload.generator, checkout=OWN_CHECKOUT)
 
@@ -307,7 +321,7 @@ def _bench(workload: Workload, how: How) -> Iterator[_Bench]:
             database = stack.enter_context(PostgresqlServer())
         processes = Processes(folder)
         stack.callback(processes.stop)
-        yield _Bench(processes, folder, workload, how.against, certificates, database)
+        yield _Bench(processes, folder, workload, how, certificates, database)
 
 
 def measure_calls(connections: int, body_bytes: int, seconds: float, how: How) -> CallsReport:
@@ -400,7 +414,7 @@ def _comparison(own: Side, other: Side, count_of: Callable[[Round], int]) -> dic
     """The other checkout, and this one's CPU over its CPU for each of what is counted."""
     edge, accounting = _ratios(own, other, count_of)
     return {
-        "folder": str(other.cell.checkout),
+        "folder": f"{other.cell.checkout}{' without telemetry' if other.cell.environment else ''}",
         "rounds": len(other.rounds),
         "edge_cpu_ratio": edge,
         "accounting_cpu_ratio": accounting,

@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -89,8 +89,13 @@ class Processes:
         self._running: dict[str, subprocess.Popen[str]] = {}
         self.pids: dict[str, int] = {}
 
-    def start(self, name: str, *arguments: str, checkout: Path | None = None) -> "subprocess.Popen[str]":
-        """Starts Python with these arguments, on the code of a checkout; None: on that of this process."""
+    def start(
+        self, name: str, *arguments: str, checkout: Path | None = None, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> "subprocess.Popen[str]":
+        """Starts Python with these arguments, on the code of a checkout; None: on that of this process.
+
+        `environment` is added to that of this process.
+        """
         with (self._folder / f"{name}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(  # noqa: S603  # our own modules
                 [sys.executable, *arguments],
@@ -100,7 +105,7 @@ class Processes:
                 text=True,
                 # `-m` looks in the current folder first.
                 cwd=checkout,
-                env=environment_of(checkout),
+                env={**(environment_of(checkout) or os.environ), **environment},
                 # Ctrl-C is for this process, which then stops them in order.
                 start_new_session=True,
             )
@@ -138,13 +143,21 @@ class Processes:
         process.kill()
         process.wait()
 
-    def serve(self, service: str, name: str = "", checkout: Path | None = None, **config: Any) -> str:
-        """Starts a service, as the process `name`, on the code of a checkout, and returns its address once it listens."""
+    def serve(
+        self,
+        service: str,
+        name: str = "",
+        checkout: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        **config: Any,
+    ) -> str:
+        """Starts a service, as the process `name`, as `start` does, and returns its address once it listens."""
         name = name or service
         # JSON is YAML.
         config_file = self._folder / f"{name}.yaml"
         config_file.write_bytes(msgspec.json.encode(config))
-        process = self.start(name, "-m", "services", "serve", service, "--config", str(config_file), checkout=checkout)
+        arguments = ("-m", "services", "serve", service, "--config", str(config_file))
+        process = self.start(name, *arguments, checkout=checkout, environment=environment)
         return self.read_line(process).rpartition(" listens on ")[2]
 
     def read_line(self, process: "subprocess.Popen[str]") -> str:

@@ -21,6 +21,7 @@ from services.cli.bench_report import (
     print_endurance,
     print_report,
 )
+from services.cli.processes import Processes
 from services.cli.prose import prose
 from tests.cli.processes import run, tokenline
 
@@ -31,7 +32,7 @@ TIMEOUT_S = 180
 def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() -> None:
     result = tokenline(
         *("bench", "edge", "--seconds", "1", "--connections", "2", "--body-bytes", "2000"),
-        *("--against", str(OWN_CHECKOUT), "--grpc-tls", "--store", "postgresql", "--output", "json"),
+        *("--against", str(OWN_CHECKOUT), "--grpc-tls", "--telemetry-off", "--store", "postgresql", "--output", "json"),
         timeout_s=TIMEOUT_S,
     )
     assert result.returncode == 0, result.stderr
@@ -43,7 +44,7 @@ def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() 
     assert report.seconds == pytest.approx(1, abs=0.3)
     other = report.against
     assert other is not None
-    assert other.folder == str(OWN_CHECKOUT)
+    assert other.folder == f"{OWN_CHECKOUT} without telemetry"
     assert (other.rounds, other.failed) == (5, 0)
     assert other.calls > 0
     ratio = other.edge_cpu_ratio
@@ -51,6 +52,22 @@ def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() 
     assert 0 <= ratio.min <= ratio.median <= ratio.max
     assert ratio.max > 0
     assert report.breaches == report.differences == other.breaches == other.differences == []
+
+
+def test_a_process_of_a_benchmark_has_the_variables_that_it_is_given(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    code = "import os; print(os.environ.get('OTEL_SDK_DISABLED'), 'PATH' in os.environ)"
+    try:
+        for environment, said in (({}, "None True"), ({"OTEL_SDK_DISABLED": "true"}, "true True")):
+            assert processes.read_line(processes.start(f"told-{said[0]}", "-c", code, environment=environment)) == said
+    finally:
+        processes.stop()
+
+
+def test_telemetry_is_switched_off_in_the_other_checkout_alone() -> None:
+    refused = tokenline("bench", "edge", "--telemetry-off")
+    assert refused.returncode == 2
+    assert "--telemetry-off is for the other checkout; give --against FOLDER too" in refused.stderr
 
 
 def test_a_large_catalog_is_checked_and_changed_at_two_edges() -> None:

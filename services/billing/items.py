@@ -56,7 +56,7 @@ class PaidBy(StrEnum):
     OPERATOR = "operator"
     # Nothing was to be paid.
     NOTHING = "nothing"
-    # What the operator keeps of a vendor's claim.
+    # Fees that the operator keeps of a vendor's claim.
     PLATFORM_FEE = "platform_fee"
     COMPUTE_FEE = "compute_fee"
     CHANNEL_FEE = "channel_fee"

@@ -175,7 +175,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     wholesale_tariff_id: str | None = None
     # One of `PRICED_AT`: the moment of a call whose prices it charges; left out: its start.
     priced_at: str | None = None
-    # What the operator keeps of the vendor's claims, by rising effective_time; left out: nothing.
+    # Shares that the operator keeps of the vendor's claims, by rising effective_time; left out: nothing.
     fees: tuple[FeeShares, ...] | None = None
     # None: OpenAI chat completions at base_url.
     endpoints: Endpoints | None = None

@@ -54,7 +54,7 @@ class Wholesale(msgspec.Struct, frozen=True, array_like=True, gc=False):
     vendor_id: str
     vendor_model_id: str
     tariff: PinnedTariff
-    # What the operator keeps of it, in millionths: for the platform, computing power and the channel; empty: nothing.
+    # Shares that the operator keeps of it, in millionths: for the platform, computing power and the channel; empty: nothing.
     fees: tuple[int, ...] = ()
 
 

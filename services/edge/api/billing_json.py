@@ -6,7 +6,7 @@ from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
 from tokenline.billing.v1 import billing_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
-# What the operator keeps of a vendor's claims.
+# Fees that the operator keeps of a vendor's claims.
 _FEES: Final = ("platform_fee", "compute_fee", "channel_fee")
 
 

@@ -126,7 +126,7 @@ def _extend(
 
 
 def _held_by_unit(account: Account, session: Session) -> Room:
-    """What a session holds, by unit."""
+    """Amounts that a session holds, by unit."""
     held: Room = {}
     for source in held_sources(account, session.hold):
         unit = session.lines[source.line].unit

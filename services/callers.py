@@ -80,6 +80,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "ListCursors": frozenset({EDGE, OPERATOR}),
         "ListDemands": frozenset({EDGE}),
         "SetLine": frozenset({EDGE}),
+        "RetryDemand": frozenset({EDGE}),
         "ShowCode": frozenset({EDGE}),
     },
     "tokenline.registry.v1.RegistryService": {

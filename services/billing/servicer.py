@@ -8,7 +8,7 @@ import grpc
 from services.billing.carrier.client import Carrier
 from services.billing.carrier.demands import Demand, State
 from services.billing.carrier.store import CarrierStore
-from services.billing.carrier.worker import show_code
+from services.billing.carrier.worker import ask_again, show_code
 from services.billing.cdr import UNITS
 from services.billing.exporter import EraMismatchError, Exporter, not_exported
 from services.billing.items import BilledItem
@@ -171,6 +171,13 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
             raise invalid("phone_number must be like +8613800000001: a plus, the country's code and the number, 5 to 15 digits")
         await self._demands.set_line(request.account_id, request.phone_number)
         return pb.SetLineResponse()
+
+    async def RetryDemand(
+        self, request: pb.RetryDemandRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.RetryDemandResponse:
+        if not request.demand_id:
+            raise invalid("demand_id is missing: give the payment or refund that was denied")
+        return pb.RetryDemandResponse(demand=_demand(await ask_again(self._demands, request.demand_id)))
 
     async def ShowCode(self, request: pb.ShowCodeRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.ShowCodeResponse:
         if self._carrier is None:

@@ -141,6 +141,7 @@ class CarrierSimulator:
             answer = self._operations[operation](_Asked(token, ids, query, body))
         except CarrierError as error:
             answer = _refusal(error)
+        self.ledger.keep()
         return answer._replace(headers=(*answer.headers, *echoed))
 
     def _token(self, exchange: Exchange, body: bytes) -> Answer:

@@ -25,7 +25,8 @@ async def run_carrier_simulator(config: CarrierSimulatorConfig, lifecycle: Lifec
     """
     clock = SystemClock()
     clients = {client_id: read_public_key(Path(file)) for client_id, file in config.clients.items()}
-    async with serve_carrier(CarrierSimulator(Ledger(clock), Tokens(clients, clock)), config.host, config.port) as address:
+    ledger = Ledger(clock, Path(config.state_file) if config.state_file else None)
+    async with serve_carrier(CarrierSimulator(ledger, Tokens(clients, clock)), config.host, config.port) as address:
         yield address
 
 

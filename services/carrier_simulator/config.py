@@ -13,4 +13,6 @@ class CarrierSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=
     port: int = 9091
     # The clients' identifiers, each with the PEM file of its public key: EC P-256 or RSA.
     clients: dict[str, str]
+    # The file that payments are kept in from one start to the next; empty: in memory alone.
+    state_file: str = ""
     telemetry: TelemetryConfig = TelemetryConfig()

@@ -9,8 +9,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
 from msgspec import UNSET
 
 from services.carrier_simulator.errors import (
@@ -85,12 +87,23 @@ R = TypeVar("R", Payment, Refund)
 class Ledger:
     """All payments of all clients. Errors of all methods: `CarrierError`."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, state_file: Path | None = None) -> None:
+        """`state_file` None: payments are kept in memory alone."""
         self._clock = clock
+        self._state_file = state_file
         # In the order of their creation.
         self.payments: list[Payment] = []
+        if state_file is not None and state_file.exists():
+            self.payments = _decoder.decode(state_file.read_bytes())
         # Whether a repeated request with its correlator gets the first one's answer, or is refused.
         self.answers_repeats = True
+
+    def keep(self) -> None:
+        """Has payments survive the end of the process."""
+        if self._state_file is not None:
+            temporary = self._state_file.with_suffix(".tmp")
+            temporary.write_bytes(_encoder.encode(self.payments))
+            temporary.replace(self._state_file)
 
     def create(self, token: Token, wanted: CreatePayment, sent: dict[str, Any], *, reserves: bool) -> Payment:
         """Takes a payment, or reserves it."""
@@ -256,6 +269,9 @@ class Ledger:
         return each
 
 
+# Numbers stay as they are written, because they are money.
+_decoder: Final = msgspec.json.Decoder(list[Payment], float_hook=Decimal)
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _COUNTED: Final = ("processing", "pending_validation", "reserved", "succeeded")
 _NOBODYS: Final[tuple[tuple[str, Callable[[], CarrierError]], ...]] = (
     ("404", identifier_not_found),

@@ -68,6 +68,14 @@ def set_line(*, account_id: str, phone_number: str | None, is_none: bool, data_d
     print_answer(told, output, lambda: fields_of(told))
 
 
+@carrier_group.command("retry")
+@click.argument("demand_id", metavar="DEMAND")
+@common_options
+def retry(*, demand_id: str, data_dir: Path | None, output: str) -> None:
+    """Ask the carrier again for a denied payment of goods that were delivered on credit, or a denied refund, under a new name."""
+    _print(find_system(data_dir).ask("POST", f"/phone-bill/{quote(demand_id, safe='')}/retry", {}), output)
+
+
 @carrier_group.command("validate")
 @click.argument("demand_id", metavar="PAYMENT")
 @click.argument("code", metavar="CODE")
@@ -75,6 +83,9 @@ def set_line(*, account_id: str, phone_number: str | None, is_none: bool, data_d
 def validate(*, demand_id: str, code: str, data_dir: Path | None, output: str) -> None:
     """Show the carrier the CODE that it sent to the line of a payment that is pending_validation."""
     path = f"/phone-bill/{quote(demand_id, safe='')}/code"
-    demand = find_system(data_dir).ask("POST", path, {"line_code": code}, timeout_s=_CODE_TIMEOUT_S)
+    _print(find_system(data_dir).ask("POST", path, {"line_code": code}, timeout_s=_CODE_TIMEOUT_S), output)
+
+
+def _print(demand: dict[str, Any], output: str) -> None:
     told = {**demand, "amount": format_in_unit(demand["amount"], {**demand, "unit": "CURRENCY"})}
     print_answer(demand, output, lambda: fields_of(told))

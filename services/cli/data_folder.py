@@ -5,6 +5,7 @@ secrets/                    hash_key, admin_token and demo_key, made at the firs
 *.sqlite3                   accounting, authentication, billing
 cdr/                        CDR files
 catalog/                    the user's own catalog layer over the shipped one
+carrier-simulator.json      payments of `--simulate-carrier`
 catalog-history/            its last changes, made with `tokenline catalog apply`
 demo.json                   how to reach the running system; there only while it is ready
 """
@@ -65,6 +66,7 @@ class DataFolder:
         self.catalog_history_folder = path / "catalog-history"
         self.demo_file = path / "demo.json"
         self.secrets_folder = path / "secrets"
+        self.carrier_file = path / "carrier-simulator.json"
         self._demo_key_file = path / "secrets" / "demo_key"
 
     @property
@@ -101,6 +103,18 @@ class DataFolder:
             return self._demo_key_file.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
             return ""
+
+    def carrier_keys(self) -> tuple[Path, Path]:
+        """The files of the key that signs for the simulated carrier, and of its public half; made once. Errors: `OSError`."""
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+        private, public = self.secrets_folder / "carrier_key.pem", self.secrets_folder / "carrier_key.pub.pem"
+        if not private.exists() or not public.exists():
+            key = ec.generate_private_key(ec.SECP256R1())
+            _write_private(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            _write_private(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        return private, public
 
     def write_demo_key(self, api_key: str) -> None:
         """Keeps the demo account's API key for the next starts. Errors: `OSError`."""

@@ -16,6 +16,7 @@ from services.cli.data_folder import DataFolder, open_data_folder
 from services.cli.failures import CommandError
 
 if TYPE_CHECKING:
+    from services.billing.carrier.config import CarrierConfig
     from services.runtime.lifecycle import Lifecycle
 
 # A unix socket's path has at most 107 bytes, and the names in the folder take the rest.
@@ -31,6 +32,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     admin_port: int = 0
     cors_origins: tuple[str, ...] = ()
     access_log: bool = False
+    # The phone bill goes to the carrier simulator.
+    simulate_carrier: bool = False
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +85,10 @@ async def run_all(data_dir: Path, lifecycle: "Lifecycle", serving: Serving = _AN
         # So that billing need not complain that accounting is not there yet.
         with lifecycle.unless_stopped():
             await until_serving(accounting)
-        billing = await stack.enter_async_context(run_export(folder, sockets, accounting, lifecycle))
+        carrier = None
+        if serving.simulate_carrier:
+            carrier = await stack.enter_async_context(_simulated_carrier(folder, lifecycle))
+        billing = await stack.enter_async_context(run_export(folder, sockets, accounting, lifecycle, carrier))
 
         from services.edge.app import run_edge
         from services.edge.config import EdgeConfig
@@ -147,16 +153,43 @@ async def run_charging(folder: DataFolder, sockets: Path, lifecycle: "Lifecycle"
 
 
 @asynccontextmanager
-async def run_export(folder: DataFolder, sockets: Path, accounting: str, lifecycle: "Lifecycle") -> AsyncIterator[str]:
+async def _simulated_carrier(folder: DataFolder, lifecycle: "Lifecycle") -> AsyncIterator["CarrierConfig"]:
+    """Runs the carrier simulator, which keeps its payments in the data folder, and yields the way to it."""
+    from services.billing.carrier.config import CarrierConfig
+    from services.carrier_simulator.app import run_carrier_simulator
+    from services.carrier_simulator.config import CarrierSimulatorConfig
+
+    private, public = folder.carrier_keys()
+    clients = {"tokenline": str(public)}
+    simulated = CarrierSimulatorConfig(port=0, clients=clients, state_file=str(folder.carrier_file))
+    async with run_carrier_simulator(simulated, lifecycle) as address:
+        # People who try it see what becomes of use soon.
+        yield CarrierConfig(
+            address=address,
+            token_url=f"{address}/oauth2/token",
+            client_id="tokenline",
+            key_file=str(private),
+            usage_interval_s=60,
+        )
+
+
+@asynccontextmanager
+async def run_export(
+    folder: DataFolder, sockets: Path, accounting: str, lifecycle: "Lifecycle", carrier: "CarrierConfig | None" = None
+) -> AsyncIterator[str]:
     """Runs billing over a data folder that this process holds; yields its address. Errors as in `run_all`."""
     from services.billing.app import run_billing
     from services.billing.config import BillingConfig
 
+    # Sooner than usual, for people who try the phone bill.
+    interval = {} if carrier is None else {"export_interval_ms": 1_000}
     config = BillingConfig(
+        **interval,
         listen_address=f"unix:{sockets}/billing",
         database=str(folder.billing_database),
         cdr_folder=str(folder.cdr_folder),
         accounting_address=accounting,
+        carrier=carrier,
     )
     async with run_billing(config, lifecycle) as billing:
         yield billing

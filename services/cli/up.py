@@ -57,6 +57,7 @@ _EXAMPLE: Final = "deepseek-v4-flash"
     metavar="ORIGIN",
     help="Origin whose pages may call from a browser, like http://localhost:3000; several: give it again. Default: none.",
 )
+@click.option("--simulate-carrier", is_flag=True, help="Hand the phone bill on to a simulated operator (docs/phone-bill.md).")
 @log_options
 @click.option("--access-log", is_flag=True, help="Log a line for each request that was served.")
 def up_command(

@@ -178,6 +178,7 @@ async def test_a_code_that_the_carrier_sent_is_shown_to_it(branch: Branch) -> No
         ("GET", "/phone-bill?states=lost", None, 400),
         ("POST", "/phone-bill/pay-0/code", {"line_code": "1"}, 404),
         ("POST", "/phone-bill/pay-0/code", {"line_code": ""}, 400),
+        ("POST", "/phone-bill/pay-0/retry", {}, 404),
     ],
 )
 async def test_bad_input_is_refused_and_says_what_is_right(

@@ -31,7 +31,7 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _CLIENT,
         "        if (total.micro, total.currency) != (Decimal(demand.amount), demand.currency):\n",
         "        if total.currency != demand.currency:\n",
-        _OF_STEPS,
+        _OF_CLIENT,
     ),
     one(
         "an answer about another demand is believed",
@@ -40,7 +40,7 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         '            return f"it is about {self.asked_as[:100]}"\n'
         "        if (total.micro",
         "        if (total.micro",
-        _OF_STEPS,
+        _OF_CLIENT,
     ),
     one(
         "one of two payments of a demand is taken",
@@ -88,8 +88,8 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
     one(
         "a refund forgets what went back before",
         _DEMANDS,
-        "        left = each.amount - sum(other.amount for other in back if other.state != State.DENIED and other != refund)\n",
-        "        left = each.amount\n",
+        "        left = each.amount - sum(other.amount for other in back if",
+        "        left = each.amount - sum(0 * other.amount for other in back if",
         _OF_STEPS,
     ),
     one(

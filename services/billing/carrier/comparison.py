@@ -60,7 +60,8 @@ class Comparison:
                         yield f"{item.kind} of entry {(item.sequence_number, item.entry_index)}, {item.account_id}: {difference}"
         asked: dict[tuple[str, str], int] = {}
         for demand in demands.values():
-            if demand.source in (Source.ITEM, Source.USAGE, Source.REFUND):
+            # One that was denied and asked for again is counted by its new name.
+            if demand.source in (Source.ITEM, Source.USAGE, Source.REFUND) and demand.state != State.CANCELLED:
                 who = (demand.account_id, demand.currency)
                 asked[who] = asked.get(who, 0) + (-demand.amount if demand.is_refund else demand.amount)
         for account_id, currency in sorted(on_lines.keys() | asked.keys()):

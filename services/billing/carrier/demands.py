@@ -167,6 +167,14 @@ def return_of(paid: Demand) -> Demand:
     )
 
 
+def again(denied: Demand) -> Demand:
+    """The demand that takes the place of one that the carrier denied; the carrier knows no such name yet."""
+    name = derived_name("ref" if denied.is_refund else "pay", denied.demand_id, "again")
+    fresh = denied.to(State.WAITING, asked_us=0, authorization_id="", refund_id="")
+    # A refund looks for its payment anew, as a payment for its line.
+    return fresh._replace(demand_id=name, payment_id="", of_demand=denied.of_demand if denied.source == Source.RETURN else "")
+
+
 class Share(NamedTuple):
     """The part of a refund that one payment gives back."""
 
@@ -185,10 +193,13 @@ def share_of(refund: Demand, known: list[Demand]) -> Share | str:
     paid = [each for each in payments if each.state in (State.SUCCEEDED, State.RETURNED)]
     for each in sorted(paid, key=lambda each: (-each.time_us, each.demand_id)):
         back = [other for other in known if other.is_refund and other.of_demand == each.demand_id]
-        left = each.amount - sum(other.amount for other in back if other.state != State.DENIED and other != refund)
+        left = each.amount - sum(other.amount for other in back if other.state not in _GAVE_NOTHING and other != refund)
         if left > 0:
             return Share(each, min(left, refund.amount))
     return "no payment at the carrier has that much left to give back"
+
+
+_GAVE_NOTHING: Final = (State.DENIED, State.CANCELLED)
 
 
 def _pays_for(paid: Demand, refund: Demand) -> bool:

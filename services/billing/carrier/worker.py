@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Final
 
 from services.billing.carrier.client import Carrier, RefusedError, UnclearError
-from services.billing.carrier.demands import FAILED, STEP, Demand, State, of_order, of_use
+from services.billing.carrier.demands import FAILED, STEP, Demand, Source, State, again, of_order, of_use
 from services.billing.carrier.planning import plan
 from services.billing.carrier.steps import Steps
 from services.billing.carrier.store import CarrierStore, StaleError
@@ -122,6 +122,27 @@ class Worker:
         if trouble and trouble != self._trouble:
             logger.warning("the phone bill waits: %s", trouble)
         self._trouble = trouble
+
+
+async def ask_again(store: CarrierStore, demand_id: str) -> Demand:
+    """Has what the carrier denied asked for again, under a new name. Errors: `ServiceError` with what is wrong."""
+    denied = await store.find(demand_id)
+    if denied is None:
+        raise ServiceError(errors_pb2.ERROR_REASON_ITEM_UNKNOWN, f"nothing is asked of the carrier by the name {demand_id}")
+    if denied.state != State.DENIED:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_NOT_POSSIBLE, f"{demand_id} is {denied.state}; only what is denied is asked for again"
+        )
+    if denied.source == Source.ORDER:
+        message = f"{demand_id} is of an order, which has ended with it; let order {denied.order_id} be placed again"
+        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, message)
+    anew = again(denied)
+    try:
+        await store.move(denied, denied.to(State.CANCELLED, f"asked for again as {anew.demand_id}"), anew)
+    except StaleError:
+        # Somebody else was faster.
+        return await store.find(anew.demand_id) or anew
+    return anew
 
 
 async def show_code(store: CarrierStore, carrier: Carrier, demand_id: str, code: str) -> Demand:

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from services.billing.carrier.client import RefusedError, UnclearError
+from services.billing.carrier.client import DisputedError, RefusedError, UnclearError
 from services.billing.carrier.config import CarrierConfig
 from services.billing.carrier.demands import Demand, Source, State
 from services.billing.carrier.identity import assertion, read_key
@@ -163,3 +163,36 @@ async def test_an_answer_of_no_end_is_not_read(bill: Bill) -> None:
     bill.next("createPayment", body="x" * 5_000_000)
     with pytest.raises(UnclearError, match="bytes"):
         await bill.carrier.pay(demand(), reserves=False)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("paymentAmount.chargingInformation.amount", 0.002),
+        ("paymentAmount.chargingInformation.currency", "EUR"),
+        ("clientCorrelator", "another"),
+        ("referenceCode", "another"),
+        ("phoneNumber", "+8613800000002"),
+    ],
+)
+async def test_an_answer_about_something_else_is_not_believed_and_a_record_of_it_is_disputed(
+    bill: Bill, member: str, value: object
+) -> None:
+    bill.next("createPayment", carried_out=True, changes={f"amountTransaction.{member}": value})
+    with pytest.raises(UnclearError, match="not what was asked for"):
+        await bill.carrier.pay(demand(), reserves=False)
+    paid = bill.simulator.ledger.payments[0]
+    bill.next("retrievePayment", carried_out=True, changes={f"amountTransaction.{member}": value})
+    with pytest.raises(DisputedError, match="not what was asked for"):
+        await bill.carrier.payment(demand(payment_id=paid.payment_id))
+
+
+async def test_an_answer_to_a_refund_about_something_else_is_not_believed(bill: Bill) -> None:
+    paid = await bill.carrier.pay(demand(), reserves=False)
+    back = demand(2, source=Source.REFUND, payment_id=paid.payment_id)
+    for member, value in (("refundAmount.chargingInformation.amount", 0.002), ("clientCorrelator", "another")):
+        bill.next("createRefund", carried_out=True, changes={f"amountTransaction.{member}": value})
+        with pytest.raises(UnclearError, match="not what was asked for"):
+            await bill.carrier.give_back(back)
+    assert (await bill.carrier.find_refund(back)) is not None
+    assert len(bill.simulator.ledger.payments[0].refunds) == 1

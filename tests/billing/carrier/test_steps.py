@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from services.billing.carrier.comparison import Comparison
 from services.billing.carrier.demands import State
+from services.billing.carrier.worker import ask_again
 from services.billing.items import Kind, PaidBy
-from tests.billing.carrier.bill import ACCOUNT, PRICE, Bill
+from services.runtime.errors import ServiceError
+from tests.billing.carrier.bill import ACCOUNT, LINE, PRICE, Bill
 
 
 async def test_an_order_by_phone_bill_is_billed_once_and_carried_out(bill: Bill) -> None:
@@ -257,3 +260,44 @@ async def test_a_refund_of_what_was_never_billed_gives_nothing_back(bill: Bill) 
     await bill.rounds()
     assert [each.state for each in await bill.demands()] == [State.DENIED, State.DENIED]
     assert bill.simulator.served.get("createRefund", 0) == 0
+
+
+async def test_what_was_denied_is_asked_for_again_under_a_new_name(bill: Bill) -> None:
+    await bill.store.set_line(ACCOUNT, "+8613800000403")
+    await bill.sell_on_credit()
+    await bill.rounds()
+    denied = await bill.only()
+    await bill.store.set_line(ACCOUNT, LINE)
+    anew = await ask_again(bill.store, denied.demand_id)
+    assert anew.demand_id != denied.demand_id
+    await bill.rounds()
+    assert [each.state for each in await bill.demands() if each.demand_id == anew.demand_id] == [State.SUCCEEDED]
+    assert bill.billed_amount() == PRICE
+    assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
+    for name, message in ((denied.demand_id, "is cancelled"), (anew.demand_id, "is succeeded"), ("pay-none", "nothing is asked")):
+        with pytest.raises(ServiceError, match=message):
+            await ask_again(bill.store, name)
+    await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
+    await bill.rounds()
+    assert bill.billed_amount() == PRICE - 4_000_000
+
+
+async def test_a_refund_that_was_denied_is_asked_for_again(bill: Bill) -> None:
+    await bill.sell_on_credit()
+    await bill.rounds()
+    bill.next("createRefund", status=403, code="CARRIER_BILLING_REFUND.REFUND_DENIED")
+    await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
+    await bill.rounds()
+    (denied,) = [each for each in await bill.demands() if each.state == State.DENIED]
+    await ask_again(bill.store, denied.demand_id)
+    await bill.rounds()
+    assert bill.billed_amount() == PRICE - 4_000_000
+    assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
+
+
+async def test_a_denied_payment_of_an_order_is_not_asked_for_again(bill: Bill) -> None:
+    await bill.store.set_line(ACCOUNT, "+8613800000403")
+    await bill.place()
+    await bill.rounds()
+    with pytest.raises(ServiceError, match="let order ord-1 be placed again"):
+        await ask_again(bill.store, (await bill.only()).demand_id)

@@ -31,6 +31,10 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phone_number: Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{4,14}\Z")] | None
 
 
+class _Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
 class _LineCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line_code: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,100}\Z")]
 
@@ -74,7 +78,13 @@ def phone_bill_routes(
         showing = pb.ShowCodeRequest(demand_id=demand_id, code=shown.line_code)
         return demand_json((await ask_updated(billing.ShowCode(showing, timeout=_CODE_TIMEOUT_S), _SERVICE)).demand)
 
-    return [list_demands, set_line, show_code]
+    @post("/phone-bill/{demand_id:str}/retry", status_code=200)
+    async def retry_demand(request: Request[Any, Any, Any], demand_id: FromPath[str]) -> dict[str, Any]:
+        parse(await request.body(), _Retry)
+        retrying = pb.RetryDemandRequest(demand_id=demand_id)
+        return demand_json((await ask_updated(billing.RetryDemand(retrying, timeout=TIMEOUT_S), _SERVICE)).demand)
+
+    return [list_demands, set_line, show_code, retry_demand]
 
 
 def demand_json(demand: pb.Demand) -> dict[str, Any]:

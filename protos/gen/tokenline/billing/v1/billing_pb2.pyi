@@ -293,6 +293,18 @@ class SetLineResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RetryDemandRequest(_message.Message):
+    __slots__ = ("demand_id",)
+    DEMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    demand_id: str
+    def __init__(self, demand_id: _Optional[str] = ...) -> None: ...
+
+class RetryDemandResponse(_message.Message):
+    __slots__ = ("demand",)
+    DEMAND_FIELD_NUMBER: _ClassVar[int]
+    demand: Demand
+    def __init__(self, demand: _Optional[_Union[Demand, _Mapping]] = ...) -> None: ...
+
 class ShowCodeRequest(_message.Message):
     __slots__ = ("demand_id", "code")
     DEMAND_ID_FIELD_NUMBER: _ClassVar[int]

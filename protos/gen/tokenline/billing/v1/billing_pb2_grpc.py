@@ -75,6 +75,11 @@ class BillingServiceStub:
                 request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineRequest.SerializeToString,
                 response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineResponse.FromString,
                 _registered_method=True)
+        self.RetryDemand = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/RetryDemand',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.RetryDemandRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.RetryDemandResponse.FromString,
+                _registered_method=True)
         self.ShowCode = channel.unary_unary(
                 '/tokenline.billing.v1.BillingService/ShowCode',
                 request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ShowCodeRequest.SerializeToString,
@@ -145,6 +150,14 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryDemand(self, request, context):
+        """Asks the carrier again for what it denied, under a new name: a payment of goods that were delivered on credit, or a refund.
+        NOT_POSSIBLE for all else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ShowCode(self, request, context):
         """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none.
         """
@@ -194,6 +207,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.SetLine,
                     request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineRequest.FromString,
                     response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineResponse.SerializeToString,
+            ),
+            'RetryDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDemand,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.RetryDemandRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.RetryDemandResponse.SerializeToString,
             ),
             'ShowCode': grpc.unary_unary_rpc_method_handler(
                     servicer.ShowCode,
@@ -418,6 +436,33 @@ class BillingService:
             '/tokenline.billing.v1.BillingService/SetLine',
             tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineRequest.SerializeToString,
             tokenline_dot_billing_dot_v1_dot_billing__pb2.SetLineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/RetryDemand',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.RetryDemandRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.RetryDemandResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class BillingServiceStub:
     """Payments and refunds that the carrier is asked for, by state or of an account."""
     SetLine: _grpc.UnaryUnaryMultiCallable[_billing_pb2.SetLineRequest, _billing_pb2.SetLineResponse]
     """Has an account's phone bill go to a line from now on, or to none."""
+    RetryDemand: _grpc.UnaryUnaryMultiCallable[_billing_pb2.RetryDemandRequest, _billing_pb2.RetryDemandResponse]
+    """Asks the carrier again for what it denied, under a new name: a payment of goods that were delivered on credit, or a refund.
+    NOT_POSSIBLE for all else.
+    """
     ShowCode: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ShowCodeRequest, _billing_pb2.ShowCodeResponse]
     """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none."""
 
@@ -85,6 +89,10 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Payments and refunds that the carrier is asked for, by state or of an account."""
     SetLine: _aio.UnaryUnaryMultiCallable[_billing_pb2.SetLineRequest, _billing_pb2.SetLineResponse]  # type: ignore[assignment]
     """Has an account's phone bill go to a line from now on, or to none."""
+    RetryDemand: _aio.UnaryUnaryMultiCallable[_billing_pb2.RetryDemandRequest, _billing_pb2.RetryDemandResponse]  # type: ignore[assignment]
+    """Asks the carrier again for what it denied, under a new name: a payment of goods that were delivered on credit, or a refund.
+    NOT_POSSIBLE for all else.
+    """
     ShowCode: _aio.UnaryUnaryMultiCallable[_billing_pb2.ShowCodeRequest, _billing_pb2.ShowCodeResponse]  # type: ignore[assignment]
     """Shows the carrier the code that it sent to the line of a payment. NOT_POSSIBLE when it refuses it, or waits for none."""
 
@@ -160,6 +168,16 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.SetLineResponse, _abc.Awaitable[_billing_pb2.SetLineResponse]]:
         """Has an account's phone bill go to a line from now on, or to none."""
+
+    @_abc_1.abstractmethod
+    def RetryDemand(
+        self,
+        request: _billing_pb2.RetryDemandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.RetryDemandResponse, _abc.Awaitable[_billing_pb2.RetryDemandResponse]]:
+        """Asks the carrier again for what it denied, under a new name: a payment of goods that were delivered on credit, or a refund.
+        NOT_POSSIBLE for all else.
+        """
 
     @_abc_1.abstractmethod
     def ShowCode(

@@ -63,7 +63,7 @@ def journal_command(
     wanted = {"account_id": account_id, "charging_id": charging_id, "from_us": from_us, "until_us": until_us}
     given = {field: value for field, value in wanted.items() if value is not None}
     with expected_errors():
-        for entry in _entries(given, data_dir):
+        for entry in entries_of(given, data_dir):
             click.echo(msgspec.json.encode(entry).decode() if output == "json" else _line(entry))
 
 
@@ -92,7 +92,8 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _entries(wanted: dict[str, Any], data_dir: Path | None) -> Iterator[dict[str, Any]]:
+def entries_of(wanted: dict[str, Any], data_dir: Path | None) -> Iterator[dict[str, Any]]:
+    """Entries that are `wanted`, of a running system or of a folder whose system is down. Errors: `CommandError`."""
     folder = find_folder(data_dir)
     if folder is not None and folder.accounting_database.exists():
         try:

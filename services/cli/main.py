@@ -34,6 +34,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),
     "explain": ("services.cli.explain", "explain_command", "Tell one call from its request to its bill."),
     "journal": ("services.cli.journal", "journal_command", "Read the journal."),
+    "acts": ("services.cli.acts", "acts_command", "Say who gave which administrative command."),
     "owners": ("services.cli.cell", "owners_command", "Show the owner of each partition."),
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
     "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),

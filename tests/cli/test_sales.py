@@ -202,6 +202,29 @@ def test_the_journal_is_read_by_account_by_call_and_by_time(system: Up, ask: Cal
     assert "must say its zone" in run("journal", "--from", "2020-01-01T00:00:00", "--data-dir", str(system.data_dir)).output
 
 
+def test_who_gave_a_command_what_it_changed_and_why_is_told(system: Up, ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    topup = ("--amount", "500.5", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")
+    bucket_id = ask("account", "topup", account_id, *topup)["bucket_id"]
+    ask("account", "limit", account_id, "--limits", '[{"limit_id": "day", "usage": 5, "unit": "TOKEN"}]')
+    ask(
+        "account", "reduce", account_id, "--bucket", bucket_id, "--amount", "0.5", "--reason", "a mistake", "--idempotency-key", "r"
+    )
+    of_account = ("acts", "--account", account_id, "--data-dir", str(system.data_dir))
+    opened, granted, limited, reduced = run(*of_account).stdout.rstrip().splitlines()[-4:]
+    for line, words in (
+        (opened, ("administrator (admin_token, operator)", "account opened", "offering id default")),
+        (granted, ("bucket granted", f"bucket id {bucket_id}", "amount 500.5 TOKEN")),
+        (limited, ("limits set", "subject account", "day: 5 TOKEN in all")),
+        (reduced, ("bucket reduced", f"bucket id {bucket_id}", "amount 0.5", "a mistake")),
+    ):
+        assert all(word in line for word in (account_id, *words)), line
+    told = json.loads(run(*of_account, "--actor", "administrator", "--output", "json").stdout)
+    assert [act["fact"] for act in told["data"]] == ["account_opened", "bucket_granted", "limits_set", "bucket_reduced"]
+    for nobody in (("--actor", "somebody"), ("--until", "2020-01-01T00:00:00Z"), ("--from", "2999-01-01T00:00:00Z")):
+        assert json.loads(run(*of_account, *nobody, "--output", "json").stdout)["data"] == []
+
+
 def test_the_journal_of_a_system_that_is_down_is_read_from_its_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     with up(tmp_path_factory.mktemp("data")) as running:
         before = journal(running)

@@ -8,6 +8,7 @@ from services.accounting.core.sales.credit import returned_by
 from services.accounting.core.terms import LimitKind
 from services.accounting.journal.codec import decode_attributed_row
 from services.accounting.journal.store import JournalRow
+from services.accounting.rpc.account import limit_message
 from services.accounting.rpc.fields import bucket_amounts, returned_message, unit_message, usage_message
 from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -104,7 +105,12 @@ def _correction_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
             )
         case entries.LimitsSet():
             message.limits_set.CopyFrom(
-                pb.LimitsSet(subject=entry.subject, limit_count=len(entry.limits), valid_until_us=entry.valid_until_us)
+                pb.LimitsSet(
+                    subject=entry.subject,
+                    limit_count=len(entry.limits),
+                    valid_until_us=entry.valid_until_us,
+                    limits=map(limit_message, entry.limits),
+                )
             )
         case entries.TransferSent():
             message.transfer_sent.CopyFrom(

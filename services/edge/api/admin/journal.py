@@ -20,6 +20,10 @@ _LOOKED_AT_MAX: Final = 200_000
 _CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 
 
+# In the place of an actor's subject.
+ANYBODY: Final = "*"
+
+
 class JournalFilter(NamedTuple):
     """Conditions of a search; empty and None: any. Times are microseconds since 1970, from included, until excluded."""
 
@@ -27,6 +31,8 @@ class JournalFilter(NamedTuple):
     charging_id: str = ""
     from_us: int | None = None
     until_us: int | None = None
+    # The subject of an actor, or ANYBODY for all entries whose actor is known.
+    actor: str = ""
 
     def finds(self, entry: pb.JournalEntry) -> bool:
         """Whether an entry is wanted."""
@@ -35,6 +41,8 @@ class JournalFilter(NamedTuple):
         if self.from_us is not None and entry.time_us < self.from_us:
             return False
         if self.until_us is not None and entry.time_us >= self.until_us:
+            return False
+        if self.actor and not (entry.actor.subject == self.actor or (self.actor == ANYBODY and entry.HasField("actor"))):
             return False
         if not self.charging_id:
             return True
@@ -58,13 +66,14 @@ def journal_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub")
         charging_id: FromQuery[str] = "",
         from_us: FromQuery[int | None] = None,
         until_us: FromQuery[int | None] = None,
+        actor: FromQuery[str] = "",
         cursor: FromQuery[str] = "",
         limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1_000,
     ) -> dict[str, Any]:
         place = _CURSOR.fullmatch(cursor or "0/0")
         if place is None:
             raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
-        wanted = JournalFilter(account_id, charging_id, from_us, until_us)
+        wanted = JournalFilter(account_id, charging_id, from_us, until_us, actor)
         entries, following = await journal_page(accounting, wanted, Cursor(int(place[1]), int(place[2])), limit)
         return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
 

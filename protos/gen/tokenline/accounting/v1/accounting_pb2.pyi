@@ -1427,14 +1427,16 @@ class DebtWrittenOff(_message.Message):
     def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LimitsSet(_message.Message):
-    __slots__ = ("subject", "limit_count", "valid_until_us")
+    __slots__ = ("subject", "limit_count", "valid_until_us", "limits")
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
     VALID_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     subject: str
     limit_count: int
     valid_until_us: int
-    def __init__(self, subject: _Optional[str] = ..., limit_count: _Optional[int] = ..., valid_until_us: _Optional[int] = ...) -> None: ...
+    limits: _containers.RepeatedCompositeFieldContainer[_registry_pb2.Limit]
+    def __init__(self, subject: _Optional[str] = ..., limit_count: _Optional[int] = ..., valid_until_us: _Optional[int] = ..., limits: _Optional[_Iterable[_Union[_registry_pb2.Limit, _Mapping]]] = ...) -> None: ...
 
 class RunOpened(_message.Message):
     __slots__ = ("key_id", "parent_key_id", "budgets", "ends_us", "model_ids", "parallel_calls")

@@ -331,6 +331,7 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
         "MovePartition": {"part_id": 0},
         "ReadJournal": {"part_id": 0, "after_sequence_number": "0", "to_sequence_number": "0"},
         "Audit": {},
+        "ListBurning": {"window_seconds": 60, "account_limit": 1},
     }
     for kind, value in LIMIT_KINDS.items():
         of_kind = {"usage" if kind == "calendar_window" else kind: value}

@@ -259,17 +259,19 @@ def _vendors_table(rates: _Rates, now: Look) -> Any:
 
 
 def _burning_tables(burning: Mapping[str, Any] | None) -> list[Any]:
-    from services.cli.printing import table
+    from services.cli.printing import table, text_of
 
     if burning is None:
         return []
     tables = []
     for unit in burning["units"]:
-        name = unit_name({"currency": None, **unit}).removeprefix("CURRENCY:")
+        name = unit_name(unit)
         rows = [[each["account_id"], f"{format_amount(each['charged'] // _WINDOW_MINUTES)} {name}"] for each in unit["accounts"]]
         whole = f"{format_amount(unit['charged'] // _WINDOW_MINUTES)} {name}"
-        rows.append([f"all, in {unit['calls']:,} calls", whole])
+        rows.append([f"all, in {unit['records']:,} charges", whole])
         tables.append(table(f"Burning most, in {burning['window']}", ("account", "a minute"), rows, right=("a minute",)))
+    if burning["silent"]:
+        tables.append(text_of(f"without the part of {', '.join(burning['silent'])}, which did not answer"))
     return tables
 
 

@@ -44,19 +44,16 @@ PARTITIONS: list[dict[str, Any]] = [
     {"part_id": 1, "owner": "b:1", "lag": 7},
     {"part_id": 2, "owner": None, "lag": 0},
 ]
-BURNING = {
+BURNING: dict[str, Any] = {
     "window": "5m",
     "amounts_in": "micro_units",
     "units": [
         {
-            "unit": "TOKEN",
-            "charged": 50_000_000,
-            "calls": 12,
+            **{"unit": "CURRENCY", "currency": "CNY", "charged": 50_000_000, "records": 12, "error": 0},
             "accounts": [{"account_id": "acct-a", "charged": 35_000_000}],
-            "error": 0,
         }
     ],
-    "silent": [],
+    "silent": ["c:1"],
 }
 
 
@@ -88,8 +85,9 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
         "insufficient_quota 2.0/s 20",
         "rate_limit_exceeded 0.0/s 3",
         "deepseek 5.0/s 0% 500 ms 1",
-        "acct-a 7 TOKEN",
-        "all, in 12 calls 10 TOKEN",
+        "acct-a 7 CNY",
+        "all, in 12 charges 10 CNY",
+        "without the part of c:1, which did not answer",
     ):
         assert line in lines, lines
 
@@ -130,6 +128,8 @@ def test_one_page_of_a_running_system(system: Up) -> None:
     assert f"Tokenline at {system.demo.admin_url}: ready" in done.output
     assert "owners: 1 for 16 partitions" in done.output
     assert "deepseek" in done.output
+    assert "Burning most, in 5m" in done.output
+    assert f"{system.demo.account_id}   " in done.output
     assert max(map(len, done.output.splitlines())) <= 80
 
 

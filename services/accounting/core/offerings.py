@@ -109,7 +109,7 @@ class Line(NamedTuple):
 
 
 class Fees(NamedTuple):
-    """Shares that the operator keeps of a vendor's claims from `effective_us` on, in millionths: platform, computing power, channel."""
+    """Shares that the operator keeps of a vendor's claims from a time on, in millionths: platform, computing power, channel."""
 
     effective_us: int
     shares: tuple[int, ...]

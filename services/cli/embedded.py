@@ -181,15 +181,14 @@ async def run_export(
     from services.billing.app import run_billing
     from services.billing.config import BillingConfig
 
-    # Sooner than usual, for people who try the phone bill.
-    interval = {} if carrier is None else {"export_interval_ms": 1_000}
     config = BillingConfig(
-        **interval,
         listen_address=f"unix:{sockets}/billing",
         database=str(folder.billing_database),
         cdr_folder=str(folder.cdr_folder),
         accounting_address=accounting,
         carrier=carrier,
+        # Sooner than usual, for people who try the phone bill.
+        export_interval_ms=10_000 if carrier is None else 1_000,
     )
     async with run_billing(config, lifecycle) as billing:
         yield billing

@@ -34,7 +34,7 @@ _OF_PRICES: Final = (
         "services/accounting/core/sessions/hope.py",
         "    if room is None:\n        return False\n    return any(",
         "    if room is None:\n        return False\n    return False and any(",
-        "tests/accounting/core/test_caps.py::test_calls_at_once_that_hope_for_one_another_do_not_pass_a_cap_together",
+        "tests/accounting/core/test_caps.py",
     ),
     one(
         "a credit line pays what prepaid money must",

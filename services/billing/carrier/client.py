@@ -30,6 +30,8 @@ _PAGES_MAX: Final = 1_000
 _SKEW: Final = timedelta(minutes=10)
 _MICRO: Final = 1_000_000
 _RETRY_AFTER_S_MAX: Final = 3_600
+# Bounds the carrier's words that are kept, in characters.
+_WORDS_MAX: Final = 400
 _REFUSALS: Final = (400, 403, 404, 409, 422)
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
@@ -38,7 +40,14 @@ _Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
 _Time = Annotated[datetime, Meta(tz=True)]
 
 
-class RefusedError(Exception):
+class _CarrierError(Exception):
+    """An error with words of the carrier's: no control character of theirs gets into a log, a database or a terminal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(each if each.isprintable() else " " for each in message)[:_WORDS_MAX])
+
+
+class RefusedError(_CarrierError):
     """The carrier has not done it, and says why."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -47,7 +56,7 @@ class RefusedError(Exception):
         self.code = code
 
 
-class UnclearError(Exception):
+class UnclearError(_CarrierError):
     """Nobody knows whether the carrier did it. `retry_after_s`: when it wants to be asked again; 0: it does not say."""
 
     def __init__(self, message: str, retry_after_s: int = 0) -> None:
@@ -55,7 +64,7 @@ class UnclearError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class DisputedError(Exception):
+class DisputedError(_CarrierError):
     """The carrier has something else under the demand's identifier, or has it twice."""
 
 
@@ -83,7 +92,7 @@ class _PaymentTransaction(Struct, rename="camel"):
 
 
 class _ValidationInfo(Struct, rename="camel"):
-    authorization_id: str = ""
+    authorization_id: Annotated[str, Meta(max_length=200, pattern=r"^[ -~]*$")] = ""
 
 
 class Paid(Struct, rename="camel"):

@@ -301,3 +301,12 @@ async def test_a_denied_payment_of_an_order_is_not_asked_for_again(bill: Bill) -
     await bill.rounds()
     with pytest.raises(ServiceError, match="let order ord-1 be placed again"):
         await ask_again(bill.store, (await bill.only()).demand_id)
+
+
+async def test_words_of_the_carrier_bring_no_control_characters_along(bill: Bill) -> None:
+    bill.next(bill.paying, status=403, body='{"status": 403, "code": "NO\\u0000", "message": "a\\nb\\u001b[31m' + "x" * 900 + '"}')
+    await bill.place()
+    await bill.rounds()
+    demand = await bill.only()
+    assert (demand.state, demand.reason[:14]) == (State.DENIED, "NO : a b [31mx")
+    assert len(demand.reason) <= 400

@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from services.registry.rules import micro_amount
-from services.registry.vendors import FEES, Endpoint, FeeShares, UsageReading, Vendor, VendorError, filled
+from services.registry.vendors import Endpoint, FeeShares, UsageReading, Vendor, VendorError, filled
 from services.token_classes import INDEX
 from tokenline.registry.v1 import registry_pb2
 
@@ -31,7 +31,9 @@ def vendor_message(vendor: Vendor) -> registry_pb2.Vendor:
 
 
 def _fees(fees: FeeShares) -> registry_pb2.FeeShares:
-    message = registry_pb2.FeeShares(**{name: micro_amount(getattr(fees, name)) for name in FEES})
+    message = registry_pb2.FeeShares(
+        platform=micro_amount(fees.platform), compute=micro_amount(fees.compute), channel=micro_amount(fees.channel)
+    )
     if fees.effective_time is not None:
         message.effective_time.FromDatetime(fees.effective_time)
     return message

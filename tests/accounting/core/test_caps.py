@@ -13,7 +13,7 @@ from tests.accounting.ledger import ACCOUNT_ID, EACH, HOUR, SECOND, TARIFFS, UNI
 from tests.accounting.shop import Shopper, for_sale, lasting, limit
 
 CAP = 1_000
-POLICIES: dict[str, dict[str, bool]] = {"worst_case": {}, "calibrated": {"calibrated": True}, "expected": {"expected": True}}
+POLICIES: dict[str, dict[str, Any]] = {"worst_case": {}, "calibrated": {"calibrated": True}, "expected": {"expected": True}}
 WINDOWS: list[dict[str, Any]] = [{}, {"window_us": HOUR}, {"calendar": Period.DAY}]
 
 

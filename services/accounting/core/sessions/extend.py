@@ -102,8 +102,8 @@ def _extend(
         return _extend_one(account, session, wanted, room, now_us)
     hopes = session.expected and (rules is None or rules.units is None)
     if hopes and room is not None:
-        held = _held_by_unit(account, session)
-        left = {unit: amount + held.get(unit, 0) for unit, amount in room.items()}
+        own = _held_by_unit(account, session)
+        left = {unit: amount + own.get(unit, 0) for unit, amount in room.items()}
         hopes = not is_capped(left, session.lines, session.estimates, session.input_reserved, limit)
     sources = held_sources(account, session.hold)
     first = next(iter(session.estimates.values()))

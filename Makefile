@@ -16,7 +16,7 @@ REGION ?= beijing
 TOOLS := .tools
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench bench-peers clean mutate
+.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench bench-peers clean mutate drill
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -126,6 +126,9 @@ simulate: setup ## crash the charging core under SEEDS random schedules
 
 faults: setup ## hurt a running cell in every way it must bear, under load, and count what was lost
 	$(BIN)/python -m tests.faults
+
+drill: setup $(TOOLS)/promtool ## plant faults into a cell that Prometheus watches; alerts and commands must find each within a minute; some ten minutes
+	$(BIN)/python -m tests.faults.drill
 
 lint: setup policy ## formatter, linter, import contracts, proto lint, scanners
 	$(BIN)/ruff format --check .

@@ -435,7 +435,9 @@ class ServiceMonitor(_Values, frozen=True):
 
 
 class PrometheusRule(_Values, frozen=True):
-    enabled: Annotated[bool, Meta(description="Make a PrometheusRule with the cell's alerts.")] = False
+    enabled: Annotated[bool, Meta(description="Make a PrometheusRule with the cell's alerts, for Prometheus 2.42 or newer.")] = (
+        False
+    )
     labels: Annotated[Labels, Meta(description="By which Prometheus finds it.")] = {}
 
 

@@ -287,6 +287,25 @@ CHARGING: Final = Board(
             ),
         ),
         Row(
+            "Money at risk",
+            (
+                Panel(
+                    "Held, owed, and used on credit lines",
+                    "short",
+                    {"{{kind}} {{unit}}": f"sum by (kind, unit) (charging_at_risk{{{CELL}}}) / 1e6"},
+                    "held: by open calls; debt: owed beyond what was bought; credit: not billed yet.",
+                ),
+                Panel(
+                    "Open calls, and accounts that owe",
+                    "short",
+                    {
+                        "open calls": f"sum(charging_sessions_open{{{CELL}}})",
+                        "accounts that owe": f"sum(charging_accounts_in_debt{{{CELL}}})",
+                    },
+                ),
+            ),
+        ),
+        Row(
             "Money that nobody pays",
             (
                 Panel(

@@ -121,8 +121,8 @@ CHARGING: Final = (
         "TokenlinePartitionsAreNotServed",
         _CRITICAL,
         f'sum by (namespace) (charging_partitions{{{CELL},state="recovering"}}) > 0',
-        "Partitions are being recovered for half a minute, and calls of their accounts wait or get 503",
-        after="30s",
+        "Partitions are being recovered for a quarter of a minute, and calls of their accounts wait or get 503",
+        after="15s",
     ),
     Alert(
         "TokenlineOwnersRecover",

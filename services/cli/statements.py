@@ -58,10 +58,12 @@ def statement_tables(statement: Mapping[str, Any]) -> list[Any]:
     tables = fields_of({field: statement[field] for field in ("account_id", "from", "until")})
     # A column for each unit, because a row for each would be too wide for most terminals.
     totals = statement["totals"]
+    if not totals:
+        return [*tables, text_of("nothing was charged in that time")]
     units = [unit_name(total) for total in totals]
     sums = [["calls", *(total["calls"] for total in totals)]]
     sums += [[name.replace("_", " "), *(format_amount(total[name]) for total in totals)] for name in _SUMS]
-    tables.append(table("Totals, in whole units", ("", *units), sums if totals else (), right=units))
+    tables.append(table("Totals, in whole units", ("", *units), sums, right=units))
     names = [name for name in ("model_id", "member_id", "key_id") if any(line[name] for line in statement["usage"])]
     usage = (
         [

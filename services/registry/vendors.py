@@ -80,13 +80,13 @@ class UsageReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One dialect that a vendor speaks. `filled` says what a field that is left out means."""
+    """One dialect that a vendor speaks; vendors.md says what a field that is left out means."""
 
     # Where it begins, no slash at the end; left out: the vendor's base_url.
     base_url: str | None = None
     # One of `AUTHENTICATIONS`: how the secret is sent.
     authentication: str | None = None
-    # The one of the dialect's `LIMIT_FIELDS` that the vendor heeds.
+    # The field of the output limit that the vendor heeds, such as max_completion_tokens.
     output_limit_field: str | None = None
     # Whether the output limit counts reasoning.
     limit_counts_reasoning: bool | None = None

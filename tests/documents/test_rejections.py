@@ -23,6 +23,8 @@ IN_A_WRONG_ORDER = "In a wrong order"
 ANYTHING_IS_TAKEN = frozenset(
     {
         *("operation_id", "create.output_metered", "at_once", "GrantBucket.model_group"),
+        # A span that cannot be read is no span.
+        "traceparent",
         # A mark of minted keys: without a run they are refused, see the tests of runs.
         *("create.key_is_minted", "parent_is_minted"),
         # A top-up is no session.

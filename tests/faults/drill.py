@@ -167,12 +167,20 @@ async def registry_killed(scene: Scene) -> AsyncIterator[None]:
 
 EXERCISES: Final = (
     Exercise("vendor away", vendor_away, "TokenlineVendorFails", {}, "tokenline top --once", r"deepseek .*[1-9]\d*%"),
-    Exercise("export stops", export_stops, "TokenlineExportStops", {}, "tokenline doctor", r"(?:warn|fail) +export\b"),
-    Exercise("account runs wild", account_runs_wild, "TokenlineUsageJumps", {}, "tokenline top --once", "ACCOUNT"),
+    Exercise("export stops", export_stops, "TokenlineExportStops", {}, 'tail --lines 5 "$LOGS/billing.log"', "cdr"),
+    Exercise(
+        "account runs wild",
+        account_runs_wild,
+        "TokenlineUsageJumps",
+        {},
+        "tokenline journal --from \"$(date --utc --date '1 minute ago' +%Y-%m-%dT%H:%M:%SZ)\" --output json"
+        " | grep --only-matching 'acct-[a-z0-9]*' | sort | uniq --count | sort --numeric --reverse | head -1",
+        "ACCOUNT",
+    ),
     Exercise(
         "database away",
         database_away,
-        "TokenlineCommitHangs",
+        "TokenlineOwnersRecover",
         {},
         'tokenline doctor --config "accounting=$ACCOUNTING_CONFIG"',
         r"fail +.*database",
@@ -210,6 +218,7 @@ def eventually_said(cell: FaultCell, command: str, says: str, seconds: float) ->
         "PATH": f"{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}",
         "TOKENLINE_URL": cell.operators_url(),
         "TOKENLINE_TOKEN": cell.admin_token,
+        "LOGS": str(cell.folder),
         "ACCOUNTING_CONFIG": str(cell.accounting[0].config_file),
     }
     until_s = time.monotonic() + seconds

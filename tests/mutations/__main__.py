@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from tests.mutations.actors import ACTORS
+from tests.mutations.alarms import ALARMS
 from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
@@ -65,6 +66,7 @@ MUTATIONS = (
     *SERVICES,
     *SERVICES_TRUST,
     *CHART,
+    *ALARMS,
     *AMOUNTS,
     *OWNERSHIP,
     *RECORDS,

@@ -79,6 +79,13 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_STEPS,
     ),
     one(
+        "a reservation that the carrier has ended is carried out",
+        _STEPS,
+        '        if told.payment_status != "reserved":\n            return await self._adopt(demand, told)\n        return',
+        '        if told.payment_status == "denied":\n            return await self._adopt(demand, told)\n        return',
+        _OF_STEPS,
+    ),
+    one(
         "a payment whose order came to nothing stays",
         _STEPS,
         "        return await self._move(demand, demand.to(refused, reason), return_of(demand))\n",

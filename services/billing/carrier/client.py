@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from services.billing.carrier.config import CarrierConfig
 from services.billing.carrier.demands import Demand
-from services.billing.carrier.identity import CredentialsError, Identity
+from services.billing.carrier.identity import NOT_JSON, CredentialsError, Identity
 from services.runtime.clock import Clock
 from services.runtime.instruments import Counter
 
@@ -30,15 +30,26 @@ _PAGES_MAX: Final = 1_000
 _SKEW: Final = timedelta(minutes=10)
 _MICRO: Final = 1_000_000
 _RETRY_AFTER_S_MAX: Final = 3_600
+# Bounds the carrier's words that are kept, in characters.
+_WORDS_MAX: Final = 400
 _REFUSALS: Final = (400, 403, 404, 409, 422)
+# Digits on either side of the point: money has fewer, and with many more an amount overflows.
+_DIGITS_MAX: Final = 18
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
-# A name of the carrier's becomes the reference of a payment, and a part of addresses.
-_Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+# A name of the carrier's becomes the reference of a payment, and a part of addresses, where dots would lead elsewhere.
+_Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?!\.+\Z)[ -~]+\Z")]
 _Time = Annotated[datetime, Meta(tz=True)]
 
 
-class RefusedError(Exception):
+class _CarrierError(Exception):
+    """An error with words of the carrier's: no control character of theirs gets into a log, a database or a terminal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(each if each.isprintable() else " " for each in message)[:_WORDS_MAX])
+
+
+class RefusedError(_CarrierError):
     """The carrier has not done it, and says why."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -47,7 +58,7 @@ class RefusedError(Exception):
         self.code = code
 
 
-class UnclearError(Exception):
+class UnclearError(_CarrierError):
     """Nobody knows whether the carrier did it. `retry_after_s`: when it wants to be asked again; 0: it does not say."""
 
     def __init__(self, message: str, retry_after_s: int = 0) -> None:
@@ -55,7 +66,7 @@ class UnclearError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class DisputedError(Exception):
+class DisputedError(_CarrierError):
     """The carrier has something else under the demand's identifier, or has it twice."""
 
 
@@ -64,6 +75,12 @@ class Sum(Struct, rename="camel"):
 
     amount: Decimal
     currency: str
+
+    def __post_init__(self) -> None:
+        """Errors: `ValueError`, so that an answer with another amount is not as CAMARA has it."""
+        exponent = self.amount.as_tuple().exponent
+        if not isinstance(exponent, int) or exponent < -_DIGITS_MAX or self.amount.adjusted() >= _DIGITS_MAX:
+            raise ValueError(f"an amount has at most {_DIGITS_MAX} digits on either side of the point")
 
     @property
     def micro(self) -> Decimal:
@@ -83,7 +100,7 @@ class _PaymentTransaction(Struct, rename="camel"):
 
 
 class _ValidationInfo(Struct, rename="camel"):
-    authorization_id: str = ""
+    authorization_id: Annotated[str, Meta(max_length=200, pattern=r"^[ -~]*\Z")] = ""
 
 
 class Paid(Struct, rename="camel"):
@@ -205,9 +222,8 @@ class Carrier:
 
     async def payment(self, demand: Demand) -> Paid:
         """The demand's payment as it is now. Errors: `DisputedError` too."""
-        async with self._counted("retrievePayment"):
-            reply = await self._ask("GET", f"{self._payments}/{quote(demand.payment_id, safe='')}", 200, demand.demand_id)
-            return _undisputed(_decoded(reply, Paid), demand)
+        url = f"{self._payments}/{quote(demand.payment_id, safe='')}"
+        return _undisputed(await self._look("retrievePayment", url, demand.demand_id, Paid), demand)
 
     async def confirm(self, demand: Demand) -> None:
         """Bills what was reserved."""
@@ -256,9 +272,8 @@ class Carrier:
 
     async def refund(self, demand: Demand) -> Refunded:
         """The demand's refund as it is now. Errors: `DisputedError` too."""
-        async with self._counted("retrieveRefund"):
-            url = f"{self._refunds_of(demand.payment_id)}/{quote(demand.refund_id, safe='')}"
-            return _undisputed(_decoded(await self._ask("GET", url, 200, demand.demand_id), Refunded), demand)
+        url = f"{self._refunds_of(demand.payment_id)}/{quote(demand.refund_id, safe='')}"
+        return _undisputed(await self._look("retrieveRefund", url, demand.demand_id, Refunded), demand)
 
     def _of_payment(self, demand: Demand, step: str) -> str:
         return f"{self._payments}/{quote(demand.payment_id, safe='')}/{step}"
@@ -269,6 +284,15 @@ class Carrier:
     async def _second_step(self, step: Literal["confirm", "cancel"], demand: Demand, body: dict[str, Any]) -> None:
         async with self._counted(f"{step}Payment"):
             await self._ask("POST", self._of_payment(demand, step), 202, demand.demand_id, body)
+
+    async def _look(self, operation: str, url: str, correlator: str, kind: type[T]) -> T:
+        """A record that the carrier keeps. Where it does not show one that it has named, nothing is known of it."""
+        async with self._counted(operation):
+            try:
+                reply = await self._ask("GET", url, 200, correlator)
+            except RefusedError as error:
+                raise UnclearError(f"the carrier does not show what it has: {error}") from error
+            return _decoded(reply, kind)
 
     async def _pages(self, operation: str, url: str, query: dict[str, str], kind: type[T]) -> AsyncIterator[T]:
         """All that a list has, page by page; a carrier that tells the same page again and again is not believed."""
@@ -341,7 +365,7 @@ def _failure(reply: _Reply, retry_after: str) -> RefusedError | UnclearError:
     """An error as the documents have it says that nothing was done; one of our own rights, or in a hurry, will pass."""
     try:
         error = msgspec.json.decode(reply.body, type=_Error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return UnclearError(f"the carrier answers {reply.status}, without an error as CAMARA has it", _seconds(retry_after))
     told = f"{reply.status} {error.code}: {error.message[:200]}"
     if reply.status in _REFUSALS and error.status == reply.status and error.code != "PERMISSION_DENIED":
@@ -356,7 +380,7 @@ def _seconds(retry_after: str) -> int:
 def _decoded(reply: _Reply, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise UnclearError(f"the carrier's answer is not as CAMARA has it: {error}") from error
 
 

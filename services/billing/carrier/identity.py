@@ -31,6 +31,8 @@ _ASSERTION_S: Final = 60
 # A token is given up this long before it ends, so that none ends on its way.
 _EARLY_S: Final = 10
 _BYTES_MAX: Final = 64 * 1024
+# Errors of an answer that is no JSON of its kind; one that is nested too deep is none.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -85,7 +87,7 @@ class Identity:
                 granted = msgspec.json.decode(body, type=_Granted)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CredentialsError(f"token_url cannot be reached: {str(error) or type(error).__name__}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
+        except (*NOT_JSON, ConfigError) as error:
             raise CredentialsError(f"no token is given: {error}") from error
         if granted.token_type.lower() != "bearer" or not granted.access_token.isascii() or not granted.access_token.isprintable():
             raise CredentialsError("what token_url gives is no bearer token")
@@ -142,5 +144,5 @@ class _Refusal(msgspec.Struct):
 def _error_in(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Refusal).error[:100]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return ""

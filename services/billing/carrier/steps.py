@@ -59,7 +59,7 @@ class Steps:
             case State.PROCESSING | State.VALIDATING:
                 return await self._adopt(demand, await self._carrier.payment(demand))
             case State.RESERVED:
-                return await self._carry_out(demand, State.CONFIRMING, State.CANCELLING)
+                return await self._take_reserved(demand)
             case State.PAID:
                 return await self._carry_out(demand, State.SUCCEEDED, State.RETURNED)
             case State.CONFIRMING:
@@ -128,6 +128,13 @@ class Steps:
         waits = reason if state == State.VALIDATING else "the carrier has not finished"
         after = demand.to(state, waits, **names)._replace(next_us=self._clock.now_us() + _RETRY_S * 1_000_000)
         return await self._move(demand, after)
+
+    async def _take_reserved(self, demand: Demand) -> Demand:
+        """Carries out what is still reserved: while accounting was away the carrier may have ended the reservation."""
+        told = await self._carrier.payment(demand)
+        if told.payment_status != "reserved":
+            return await self._adopt(demand, told)
+        return await self._carry_out(demand, State.CONFIRMING, State.CANCELLING)
 
     async def _carry_out(self, demand: Demand, done: State, refused: State) -> Demand:
         """Tells accounting of a payment that is sure, unless its goods were delivered before."""

@@ -129,6 +129,14 @@ async def test_a_client_that_the_operator_does_not_know_says_so(bill: Bill) -> N
     assert "client_id and key_file" in waits.reason
 
 
+@pytest.mark.parametrize("status", [200, 401])
+async def test_no_token_in_what_is_nested_too_deep(bill: Bill, status: int) -> None:
+    bill.next("token", body='{"a":' * 10_000, carried_out=status == 200)
+    await bill.place()
+    await bill.worker.round()
+    assert "no token is given" in (await bill.only()).reason
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "cannot be read"), (b"nothing", "PEM file of a private key")],

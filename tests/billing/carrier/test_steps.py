@@ -1,15 +1,19 @@
 """A demand's way to its end at a carrier that behaves, refuses, or errs: money never doubles, and nothing is forgotten."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from services.billing.carrier.comparison import Comparison
-from services.billing.carrier.demands import State
+from services.billing.carrier.demands import State, of_order
 from services.billing.carrier.worker import ask_again
 from services.billing.items import Kind, PaidBy
 from services.runtime.errors import ServiceError
 from tests.billing.carrier.bill import ACCOUNT, LINE, PRICE, Bill
+
+_AMOUNT: Final = "amountTransaction.paymentAmount.chargingInformation.amount"
+# JSON that is nested deeper than anybody reads.
+_DEEP: Final = '{"a":' * 100_000
 
 
 async def test_an_order_by_phone_bill_is_billed_once_and_carried_out(bill: Bill) -> None:
@@ -54,12 +58,21 @@ async def test_an_order_that_was_confirmed_by_its_payment_is_not_billed_again(bi
         {"body": "<html>ok</html>", "carried_out": True},
         {"body": "{}", "carried_out": True},
         {"changes": {"paymentStatus": "maybe"}, "carried_out": True},
-        {"changes": {"amountTransaction.paymentAmount.chargingInformation.amount": 99}, "carried_out": True},
+        {"changes": {_AMOUNT: 99}, "carried_out": True},
         {"changes": {"amountTransaction.clientCorrelator": "another"}, "carried_out": True},
         {"changes": {"paymentId": ""}, "carried_out": True},
+        {"changes": {"paymentId": "pay-1\n"}, "carried_out": True},
+        {"changes": {"paymentId": ".."}, "carried_out": True},
+        {"changes": {_AMOUNT: "1e999999"}, "carried_out": True},
+        {"changes": {_AMOUNT: "9" * 19}, "carried_out": True},
+        {"changes": {_AMOUNT: "1e-19"}, "carried_out": True},
+        {"changes": {_AMOUNT: "sNaN"}, "carried_out": True},
+        {"changes": {_AMOUNT: "Infinity"}, "carried_out": True},
+        {"changes": {"validationInfo": {"authorizationId": "\0"}}, "carried_out": True},
+        {"body": _DEEP, "carried_out": True},
         {"status": 409, "code": "ALREADY_EXISTS"},
     ],
-    ids=str,
+    ids=lambda behaviour: str(behaviour)[:80],
 )
 async def test_an_answer_that_is_missing_or_doubtful_bills_once(bill: Bill, behaviour: dict[str, Any]) -> None:
     await bill.place()
@@ -122,6 +135,39 @@ async def test_a_payment_that_is_done_later_is_waited_for(bill: Bill) -> None:
     await bill.rounds(12)
     assert (await bill.only()).state == State.SUCCEEDED
     assert bill.billed_amount() == PRICE
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [{"status": 404, "code": "NOT_FOUND"}, {"status": 400, "code": "INVALID_ARGUMENT"}, {"body": _DEEP}],
+    ids=lambda each: str(each)[:40],
+)
+async def test_a_payment_that_the_carrier_does_not_show_is_looked_at_again(bill: Bill, behaviour: dict[str, Any]) -> None:
+    await bill.store.set_line(ACCOUNT, "+8613800000202")
+    await bill.place()
+    bill.next("retrievePayment", times=2, **behaviour)
+    await bill.rounds()
+    assert (await bill.only()).state == State.SUCCEEDED
+    assert bill.billed_amount() == PRICE
+
+
+async def test_a_reservation_that_the_carrier_ended_is_not_carried_out(two_steps: Bill) -> None:
+    bill = two_steps
+    await bill.place()
+    await bill.store.add([of_order(each) for each in await bill.store.orders(0)])
+    waits = await bill.only()
+    told = await bill.carrier.pay(waits._replace(phone_number=LINE), reserves=True)
+    await bill.store.move(waits, waits.to(State.RESERVED, phone_number=LINE, payment_id=told.payment_id))
+    bill.simulator.ledger.payments[0].status = "cancelled"
+    await bill.rounds()
+    assert ((await bill.only()).state, bill.orders.states) == (State.DENIED, {"ord-1": "failed"})
+
+
+async def test_the_words_of_the_carrier_are_told_without_what_no_database_takes(bill: Bill) -> None:
+    await bill.place()
+    bill.next(bill.paying, status=422, code="OUT\0OF\nHAND")
+    await bill.rounds()
+    assert (await bill.only()).reason == "OUT OF HAND: As the simulator was told."
 
 
 async def test_an_order_that_ended_meanwhile_costs_nothing(bill: Bill) -> None:
@@ -215,11 +261,12 @@ async def test_a_payment_outside_that_goes_back_is_refunded(bill: Bill) -> None:
         {"cut": True, "carried_out": True},
         {"status": 500, "code": "INTERNAL", "carried_out": True},
         {"body": "nothing", "carried_out": True},
+        {"body": _DEEP, "carried_out": True},
         {"changes": {"amountTransaction.refundAmount.chargingInformation.amount": 0.001}, "carried_out": True},
         {"status": 409, "code": "ALREADY_EXISTS"},
         {"status": 422, "code": "CARRIER_BILLING_REFUND.INVALID_PAYMENT_STATUS"},
     ],
-    ids=str,
+    ids=lambda behaviour: str(behaviour)[:80],
 )
 async def test_a_refund_goes_back_once_whatever_the_answer(bill: Bill, behaviour: dict[str, Any]) -> None:
     await bill.sell_on_credit()
@@ -228,6 +275,16 @@ async def test_a_refund_goes_back_once_whatever_the_answer(bill: Bill, behaviour
     await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
     await bill.rounds()
     assert bill.billed_amount() == PRICE - 4_000_000
+
+
+async def test_a_refund_that_the_carrier_does_not_show_is_looked_at_again(bill: Bill) -> None:
+    await bill.store.set_line(ACCOUNT, "+8613800000407")
+    await bill.sell_on_credit()
+    await bill.rounds()
+    await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
+    bill.next("retrieveRefund", status=404, code="NOT_FOUND")
+    await bill.rounds()
+    assert (await bill.demands())[-1].state == State.DENIED
 
 
 async def test_a_refund_waits_for_its_payment(bill: Bill) -> None:
@@ -301,3 +358,12 @@ async def test_a_denied_payment_of_an_order_is_not_asked_for_again(bill: Bill) -
     await bill.rounds()
     with pytest.raises(ServiceError, match="let order ord-1 be placed again"):
         await ask_again(bill.store, (await bill.only()).demand_id)
+
+
+async def test_words_of_the_carrier_bring_no_control_characters_along(bill: Bill) -> None:
+    bill.next(bill.paying, status=403, body='{"status": 403, "code": "NO\\u0000", "message": "a\\nb\\u001b[31m' + "x" * 900 + '"}')
+    await bill.place()
+    await bill.rounds()
+    demand = await bill.only()
+    assert (demand.state, demand.reason[:14]) == (State.DENIED, "NO : a b [31mx")
+    assert len(demand.reason) <= 400

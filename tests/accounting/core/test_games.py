@@ -804,6 +804,33 @@ def test_what_a_change_does_not_give_back_comes_back_later_as_it_was_paid(buyer:
     assert come_back(buyer) == [(8_013_332, 40), (37_900_000, 100), (2_323_334, 200)]
 
 
+def test_money_comes_back_in_two_steps_as_it_was_paid(shopper: Shopper) -> None:
+    (first,) = shopper.state.buckets.values()
+    shopper.ask(ReduceBucket(ACCOUNT_ID, first.bucket_id, first.remaining - 12 * UNIT, "moved away", "reduce"))
+    shopper.grant(37_900_000, unit=CNY, valid_for_us=500 * DAY)
+    order = shopper.order("large", Payment.PREPAID)
+    changed(shopper, order, "middle")
+    assert come_back(shopper) == [(18_336_666, 500)]
+    refund(shopper, order.subscription_id)
+    # 28.903333 are left of 29.9: all of the last to pay that is not back yet, and of the first.
+    assert come_back(shopper) == [(9_340_000 - 1, 400), (19_563_334, 500)]
+
+
+def test_money_of_a_renewal_comes_back_although_a_like_subscription_is_paid_outside(buyer: Shopper) -> None:
+    buyer.money(30, valid_for_us=40 * DAY)
+    order = buyer.order("small", Payment.PREPAID)
+    buyer.pass_time(DAY)
+    buyer.confirm(buyer.order("small", Payment.EXTERNAL))
+    # The one that renews comes after the other one now.
+    buyer.state.subscriptions[order.subscription_id] = buyer.state.subscriptions.pop(order.subscription_id)
+    buyer.pass_time(29 * DAY)
+    buyer.ask(ApplyDue(ACCOUNT_ID))
+    assert buyer.state_of_subscription(order.subscription_id) == ("active", 2, "small")
+    refund(buyer, order.subscription_id)
+    (granted,) = [each for each in buyer.last_entries if isinstance(each, BucketGranted)]
+    assert granted.valid_until_us == buyer.now_us + 10 * DAY
+
+
 def test_money_of_very_many_buckets_comes_back_in_sixteen(buyer: Shopper) -> None:
     for days in range(1, 31):
         buyer.money(1 if days < 30 else 30, valid_for_us=days * DAY)

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from services.billing.cdr import rfc3339
-from services.billing.items import BilledItem, Kind
+from services.billing.items import OF_VENDORS, BilledItem, Kind
 
-RECORD_TYPES: Final = tuple(kind.value for kind in Kind if kind not in (Kind.USAGE, Kind.WHOLESALE))
+RECORD_TYPES: Final = tuple(kind.value for kind in Kind if kind not in (Kind.USAGE, *OF_VENDORS))
 
 
 class ChargeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):

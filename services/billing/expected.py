@@ -255,6 +255,18 @@ def _usage_items(settled: pb.SessionSettled) -> Iterator[Plain]:
             "vendor_id": owed.vendor_id,
             "vendor_model_id": owed.vendor_model_id,
         }
+        for name in ("platform", "compute", "channel"):
+            # Floor, in whole numbers.
+            kept, _ = divmod(getattr(owed.fees, name) * owed.amount, 10**6)
+            if kept > 0:
+                yield {
+                    "kind": "fee",
+                    **_amount(owed.unit, -kept),
+                    **call,
+                    "paid_by": f"{name}_fee",
+                    "vendor_id": owed.vendor_id,
+                    "vendor_model_id": owed.vendor_model_id,
+                }
 
 
 def _correction_items(entry: pb.JournalEntry, returned: Sequence[pb.PriceReturned]) -> Iterator[Plain]:

@@ -26,8 +26,9 @@ class Kind(StrEnum):
 
     # A call or event; its record is a CDR.
     USAGE = "usage"
-    # A vendor's claim for a call; no charge of the account's.
+    # A vendor's claim for a call, and what the operator keeps of it, which is negative; no charges of the account's.
     WHOLESALE = "wholesale"
+    FEE = "fee"
     # The price of an order, of a change of a subscription at once, and of a further cycle.
     PRICE = "price"
     CHANGE = "change"
@@ -55,6 +56,15 @@ class PaidBy(StrEnum):
     OPERATOR = "operator"
     # Nothing was to be paid.
     NOTHING = "nothing"
+    # Fees that the operator keeps of a vendor's claim.
+    PLATFORM_FEE = "platform_fee"
+    COMPUTE_FEE = "compute_fee"
+    CHANNEL_FEE = "channel_fee"
+
+
+# Kinds of items that settle with vendors.
+OF_VENDORS: Final = (Kind.WHOLESALE, Kind.FEE)
+_SHARE_BASE: Final = 1_000_000
 
 
 class BilledItem(NamedTuple):
@@ -303,8 +313,23 @@ def _of_call(entry: pb.JournalEntry) -> list[BilledItem]:
             vendor_id=owed.vendor_id,
             vendor_model_id=owed.vendor_model_id,
         )
-        items.append(claim)
+        items += [claim, *_fees(claim, owed)]
     return items
+
+
+def _fees(claim: BilledItem, owed: pb.WholesaleCharge) -> Iterator[BilledItem]:
+    """The operator's parts of a claim, each rounded down to a micro-unit; the vendor gets the rest."""
+    shares = owed.fees
+    number = claim.item_number
+    for paid_by, share in (
+        (PaidBy.PLATFORM_FEE, shares.platform),
+        (PaidBy.COMPUTE_FEE, shares.compute),
+        (PaidBy.CHANNEL_FEE, shares.channel),
+    ):
+        amount = claim.amount * share // _SHARE_BASE
+        if amount:
+            number += 1
+            yield claim._replace(item_number=number, kind=Kind.FEE, amount=-amount, paid_by=paid_by, calls=0)
 
 
 def _of_grant(entry: pb.JournalEntry, returned_offering_id: str) -> Iterator[BilledItem]:

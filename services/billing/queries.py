@@ -29,7 +29,7 @@ ITEMS_OF_ORDER: Final = (
 # $4: at most this many.
 CHARGES: Final = (
     f"SELECT {', '.join(_PAID_BY if field == 'paid_by' else field for field in BilledItem._fields)} FROM billed_item"
-    f" WHERE {_OF_ACCOUNT} AND kind NOT IN ('{Kind.USAGE}', '{Kind.WHOLESALE}') ORDER BY {_PLACE} LIMIT $4"
+    f" WHERE {_OF_ACCOUNT} AND kind NOT IN ('{Kind.USAGE}', '{Kind.WHOLESALE}', '{Kind.FEE}') ORDER BY {_PLACE} LIMIT $4"
 )
 # $1 vendor_id, $2 and $3 the period.
 WHOLESALE: Final = (

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from services.billing.cdr_file import CdrFile, IndexRow, Rows
-from services.billing.items import BilledItem, Kind, PaidBy, PlacedOrder
+from services.billing.items import OF_VENDORS, BilledItem, Kind, PaidBy, PlacedOrder
 
 
 class CursorMovedError(Exception):
@@ -137,7 +137,7 @@ class Store(Protocol):
         ...
 
     async def wholesale(self, vendor_id: str, period: Period) -> list[UsageLine]:
-        """The vendor's claims by its own model, in order of the lines' fields."""
+        """The vendor's claims, and what the operator keeps of them, by its own model, in order of the lines' fields."""
         ...
 
     async def files(self, part_id: int) -> list[CdrFile]:
@@ -228,7 +228,7 @@ class MemoryStore:
         return _added_up(names)
 
     async def charges(self, account_id: str, period: Period, charges_max: int) -> list[BilledItem]:
-        calls = (Kind.USAGE, Kind.WHOLESALE)
+        calls = (Kind.USAGE, *OF_VENDORS)
         found = [item for item in self._of(account_id, period) if item.kind not in calls]
         return [item._replace(paid_by=self._paid_by(item)) for item in found[:charges_max]]
 
@@ -236,7 +236,7 @@ class MemoryStore:
         owed = [
             item
             for item in self._items
-            if item.kind == Kind.WHOLESALE and item.vendor_id == vendor_id and period.from_us <= item.time_us < period.until_us
+            if item.kind in OF_VENDORS and item.vendor_id == vendor_id and period.from_us <= item.time_us < period.until_us
         ]
         return _added_up(
             [

@@ -58,6 +58,8 @@ def journal_command(
 ) -> None:
     """Read the journal, in the order of partition and row; --output json prints a line for each entry.
 
+    Entries are as they are kept: amounts in micro-units, times named ..._us in microseconds since 1970.
+
     Works on the data folder of a system that is down, too.
     """
     wanted = {"account_id": account_id, "charging_id": charging_id, "from_us": from_us, "until_us": until_us}

@@ -50,7 +50,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], rig
 
     from services.cli.rows import Rows
 
-    table = Rows(title=text_of(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Rows(title, box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         # The first names its row: it stays whole, so that it can be copied.
         justify: JustifyMethod = "right" if column in right else "left"
@@ -68,8 +68,9 @@ def text_of(value: str | None) -> Any:
 
 
 def fields_of(answer: dict[str, Any]) -> list[Any]:
-    """A line for each field that has a value."""
-    return [text_of(f"{field}: {_in_line(value)}") for field, value in answer.items() if value not in (None, [])]
+    """A line for each field that has a value; amounts are in whole units by then, so that what they are in JSON is not said."""
+    told = {field: value for field, value in answer.items() if value not in (None, []) and field != "amounts_in"}
+    return [text_of(f"{field}: {_in_line(value)}") for field, value in told.items()]
 
 
 def outline(value: Any, indent: str = "") -> list[str]:

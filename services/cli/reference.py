@@ -25,9 +25,9 @@ address for operators, and `TOKENLINE_TOKEN` or a file that `TOKENLINE_TOKEN_FIL
 ## What is printed
 Tables for people, with amounts in whole units (`9.9 CNY`, `5,000,000 TOKEN`) and times to the second in UTC; where a table does
 not fit the terminal, a block of lines for each row, so that IDs stay whole and can be copied. `--output json` prints what the
-system answers: amounts as integers of micro-units, which `amounts_in` says, and times with all their digits. Errors follow: JSON
-on standard error, `{"error": {"message", "code", "exit_status"}}`, where `code` is the system's own word, such as
-`account_not_found`, or null.
+system answers: amounts as integers of micro-units, which `amounts_in` says, and times with all their digits. `journal` prints
+entries as they are kept, in micro-units and microseconds, for people too. Errors follow: JSON on standard error,
+`{"error": {"message", "code", "exit_status"}}`, where `code` is the system's own word, such as `account_not_found`, or null.
 
 ## Exit status
 | status | meaning |

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from rich.box import Box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Column, Table
@@ -12,9 +13,15 @@ _ROOM: Final = 10_000
 
 
 class Rows(Table):
-    """A table, or blocks of `name: value` where the terminal is too narrow for its longest words."""
+    """A table below its heading, or blocks of `name: value` where the terminal is too narrow for its longest words."""
+
+    def __init__(self, heading: str, box: Box) -> None:
+        super().__init__(box=box)
+        # No title of rich's, which would fold to the width of a table that is narrower.
+        self._heading = heading
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self._heading, style="italic")
         roomy = options.update(max_width=_ROOM)
         widths = [_width(console, roomy, column) for column in self.columns]
         between = self.__rich_measure__(console, roomy).maximum - sum(each.maximum for each in widths)
@@ -29,7 +36,6 @@ class Rows(Table):
         yield from super().__rich_console__(console, options)
 
     def _blocks(self) -> RenderResult:
-        yield Text(f"{self.title or ''}", style="italic")
         for cells in zip(*(column.cells for column in self.columns), strict=True):
             yield Text("")
             for column, cell in zip(self.columns, cells, strict=True):

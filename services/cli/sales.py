@@ -32,7 +32,7 @@ def _in_whole_units(answer: dict[str, Any], *amounts: str) -> list[Any]:
     told = {**answer, **{field: format_in_unit(answer[field], answer) for field in amounts}}
     if returned := answer.get("returned"):
         told["returned"] = format_in_unit(returned["amount"], returned)
-    return fields_of({field: value for field, value in told.items() if field not in ("unit", "currency", "amounts_in")})
+    return fields_of({field: value for field, value in told.items() if field not in ("unit", "currency")})
 
 
 # Orders

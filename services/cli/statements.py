@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # A month of a large account is added up in seconds.
 _TIMEOUT_S: Final = 70.0
 _SUMS: Final = ("usage", "charges", "charged", "balance", "credit_line", "phone_bill", "outside", "owed", "absorbed")
+_FEES: Final = ("platform_fee", "compute_fee", "channel_fee")
 _OF_CHARGES: Final = ("charged_at", "kind", "amount", "paid_by", "order_id", "subscription_id", "offering_id", "remark")
 
 
@@ -44,10 +45,15 @@ def _query(**fields: Any) -> str:
 def statement_command(account_id: str, data_dir: Path | None, output: str, by: tuple[str, ...], **period: Any) -> None:
     """Say what an account was charged in a cycle: calls, prices, refunds and all else, added up by unit.
 
-    credit line: what the phone bill will say. owed: more than at the beginning. absorbed: paid by nobody, not in what was charged.
+    Without a time it is the running cycle of the account's only subscription, else the month that runs. credit line: what the phone
+    bill will say. owed: more than at the beginning. absorbed: paid by nobody, not in what was charged.
     """
-    if (period["cycle"] is None) == (period["from_us"] is None or period["until_us"] is None):
-        raise click.UsageError("give --cycle, a month like 2026-03 or a subscription's ID; or both --from and --until")
+    missing = [period["from_us"], period["until_us"]].count(None)
+    if missing == 1 or (period["cycle"] is not None and not missing):
+        raise click.UsageError(
+            "give --cycle, a month like 2026-03 or a subscription's ID; or both --from and --until; "
+            "or nothing for the cycle that runs"
+        )
     path = f"/accounts/{quote(account_id, safe='')}/statement{_query(**period, by=','.join(by) or None)}"
     statement = find_system(data_dir).ask("GET", path, timeout_s=_TIMEOUT_S)
     print_answer(statement, output, lambda: statement_tables(statement))
@@ -58,10 +64,12 @@ def statement_tables(statement: Mapping[str, Any]) -> list[Any]:
     tables = fields_of({field: statement[field] for field in ("account_id", "from", "until")})
     # A column for each unit, because a row for each would be too wide for most terminals.
     totals = statement["totals"]
+    if not totals:
+        return [*tables, text_of("nothing was charged in that time")]
     units = [unit_name(total) for total in totals]
     sums = [["calls", *(total["calls"] for total in totals)]]
     sums += [[name.replace("_", " "), *(format_amount(total[name]) for total in totals)] for name in _SUMS]
-    tables.append(table("Totals, in whole units", ("", *units), sums if totals else (), right=units))
+    tables.append(table("Totals, in whole units", ("", *units), sums, right=units))
     names = [name for name in ("model_id", "member_id", "key_id") if any(line[name] for line in statement["usage"])]
     usage = (
         [
@@ -106,14 +114,25 @@ def vendor_group() -> None:
 @_period_options("A month in the cell's time zone like 2026-03.")
 @common_options
 def vendor_statement(vendor_id: str, data_dir: Path | None, output: str, **period: Any) -> None:
-    """Say what a vendor is owed for the calls of a time, by its own models, at its wholesale tariffs."""
+    """Say what a vendor is owed for the calls of a time, by its own models, at its wholesale tariffs.
+
+    Fees that the operator keeps of it have columns, and the net amount is what the vendor gets. Without a time it is the month that
+    runs.
+    """
     path = f"/vendors/{quote(vendor_id, safe='')}/statement{_query(**period)}"
     statement = find_system(data_dir).ask("GET", path, timeout_s=_TIMEOUT_S)
 
     def tables() -> list[Any]:
         if not statement["lines"]:
             return [text_of(f"{vendor_id} is owed nothing for the calls of that time, or its models have no wholesale tariff")]
-        rows = ([line["vendor_model_id"], line["calls"], format_in_unit(line["amount"], line)] for line in statement["lines"])
-        return [table(f"Owed to {vendor_id}", ("model", "calls", "amount"), rows, right=("calls", "amount"))]
+        # A column for each fee that is kept of any claim.
+        fees = [fee for fee in _FEES if any(line[fee] for line in statement["lines"])]
+        amounts = ["amount", *fees, *(["net_amount"] if fees else [])]
+        rows = (
+            [line["vendor_model_id"], line["calls"], *(format_in_unit(line[name], line) for name in amounts)]
+            for line in statement["lines"]
+        )
+        columns = [name.replace("_", " ") for name in ("model", "calls", *amounts)]
+        return [table(f"Owed to {vendor_id}", columns, rows, right=columns[1:])]
 
     print_answer(statement, output, tables)

@@ -61,7 +61,7 @@ def catalog_of(layers: Sequence[Layer]) -> Catalog:
 def check_change(before: Sequence[Layer] | None, after: Sequence[Layer]) -> tuple[Catalog | None, Catalog]:
     """The catalogs of these layers, of which the second can follow the first; None: that is not valid, so in force nowhere.
 
-    Blocking. Errors: `FlawsError` for all that is wrong; `ConfigError` for a file that is malformed.
+    Blocking. Errors: `FlawsError` for all that is wrong, or for a file that is malformed.
     """
     known = None
     if before is not None:
@@ -132,10 +132,10 @@ class _Place(msgspec.Struct, frozen=True):
     field: str
     line_of: Callable[[str], int]
 
-    def error(self, field: str, message: str) -> ConfigError:
+    def error(self, field: str, message: str) -> "FlawsError":
         """The error for a field of the entry; "" for the entry itself."""
         whole = f"{self.field}.{field}" if self.field and field else self.field or field
-        return ConfigError(f"{self.path}:{self.line_of(whole)}: {whole}: {message}")
+        return FlawsError([f"{self.path}:{self.line_of(whole)}: {whole}: {message}"])
 
 
 class _Layered(msgspec.Struct, frozen=True):
@@ -222,20 +222,23 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
+        raise FlawsError([f"{path}: is not UTF-8 text: {error}"]) from error
 
 
 @lru_cache(maxsize=512)
 def parsed(path: Path, text: str) -> tuple[Catalog, Callable[[str], int]]:
     """A file's part of a catalog, and the line of a field in it. Kept, since a change leaves most files as they are.
 
-    Errors: `ConfigError` for a file that is malformed.
+    Errors: `FlawsError` for a file that is malformed.
     """
-    return parse_yaml_with_lines(text, Catalog, str(path))
+    try:
+        return parse_yaml_with_lines(text, Catalog, str(path))
+    except ConfigError as error:
+        raise FlawsError([str(error)]) from error
 
 
 def _layered(layers: Sequence[Layer]) -> _Layered:
-    """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
+    """Puts the layers over one another. Errors: `FlawsError` for a file that is malformed, or an ID twice in a layer."""
     entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
     places: dict[tuple[str, str], _Place] = {}
     settings: dict[str, Any] = {name: getattr(Catalog(), name) for name in SETTINGS}

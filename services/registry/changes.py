@@ -127,8 +127,8 @@ class Plan(NamedTuple):
 def planned(now: LayersNow, layer: str, files: Files | None, source: Path, moment: datetime.datetime) -> Plan:
     """The change that these files make in the place of a layer, from a moment on; None: that its removal makes. Blocking.
 
-    `source`: where the files come from, for errors. Errors: `FlawsError` for all that is wrong; `ConfigError` for a malformed file,
-    and for the removal of a layer that is not there.
+    `source`: where the files come from, for errors. Errors: `FlawsError` for all that is wrong or malformed; `ConfigError`
+    for the removal of a layer that is not there.
     """
     if files is None and layer not in now.layers and layer not in now.broken:
         known = ", ".join(sorted({*now.layers, *now.broken})) or "none"

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ from services.runtime.locks import InUseError, exclusive
 
 # The name of the only layer.
 LAYER: Final = "catalog"
+# The change that is being made.
+_PENDING: Final = "pending.json"
 
 
 class FolderLayers:
@@ -35,6 +38,10 @@ class FolderLayers:
         return await asyncio.to_thread(self._changes)
 
     def _read(self) -> LayersNow:
+        self._settle()
+        return self._as_it_is()
+
+    def _as_it_is(self) -> LayersNow:
         files = read_folder(self._folder) if self._folder.is_dir() and files_of(self._folder) else {}
         changes = self._numbers()
         return LayersNow(
@@ -50,21 +57,45 @@ class FolderLayers:
         self._history.mkdir(exist_ok=True)
         try:
             with exclusive(self._history / "lock", "the catalog's history"):
-                current = self._read()
+                self._end_pending()
+                current = self._as_it_is()
                 if (current.mark, current.last_number) != (now.mark, now.last_number):
                     raise StaleError
-                kept = self._history / f"{change.number:06}.json"
-                kept.write_bytes(msgspec.json.encode(change))
+                pending = self._history / _PENDING
+                pending.write_bytes(msgspec.json.encode(change))
                 try:
                     self._replace(files or {})
                 except OSError:
-                    kept.unlink()
+                    pending.unlink()
                     raise
+                pending.rename(self._history / f"{change.number:06}.json")
                 for number in self._numbers():
                     if number <= change.number - HISTORY_MAX:
                         (self._history / f"{number:06}.json").unlink()
         except InUseError:
             raise StaleError from None
+
+    def _settle(self) -> None:
+        """Ends a change during which its process was killed; one that somebody makes now goes on."""
+        if (self._history / _PENDING).exists():
+            with suppress(InUseError), exclusive(self._history / "lock", "the catalog's history"):
+                self._end_pending()
+
+    def _end_pending(self) -> None:
+        """Keeps a change that was made before its process was killed, and forgets one that was not."""
+        pending = self._history / _PENDING
+        if not pending.exists():
+            return
+        mend(self._folder)
+        try:
+            change = msgspec.json.decode(pending.read_bytes(), type=Change)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # It was killed while it wrote this, before it touched the folder.
+            change = None
+        if change is None or (change.before() or {}) == self._as_it_is().mark:
+            pending.unlink()
+        else:
+            pending.rename(self._history / f"{change.number:06}.json")
 
     def _replace(self, files: Files) -> None:
         """Puts another folder in the place of this one, so that no reader finds half of the files."""
@@ -89,6 +120,7 @@ class FolderLayers:
         return sorted(int(path.stem) for path in self._history.iterdir() if path.suffix == ".json" and path.stem.isdecimal())
 
     def _changes(self) -> list[Change]:
+        self._settle()
         changes = []
         for number in self._numbers():
             path = self._history / f"{number:06}.json"

@@ -12,6 +12,7 @@ _AMOUNT_MAX: Final = Decimal(INT64_MAX) / 1_000_000
 # Days after the last one are looked at too.
 _YEARS: Final = (1970, 8999)
 _REGION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 # A flaw of an entry: the field's path inside it, and what would be right.
@@ -33,9 +34,11 @@ def micro_amount(amount: Decimal) -> int:
 
 
 def text_flaws(field: str, text: str) -> Iterator[FieldFlaw]:
-    """A text must not be empty."""
+    """A text must not be empty, and has no control characters: it stands in records, and databases take no NUL."""
     if not text.strip():
         yield field, "must not be empty"
+    if _CONTROL.search(text):
+        yield field, "must not have control characters"
 
 
 def whole_flaws(field: str, number: int, least: int, most: int) -> Iterator[FieldFlaw]:

@@ -4,7 +4,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from services.registry.vendors import Endpoint, UsageReading, Vendor, VendorError, filled
+from services.registry.rules import micro_amount
+from services.registry.vendors import Endpoint, FeeShares, UsageReading, Vendor, VendorError, filled
 from services.token_classes import INDEX
 from tokenline.registry.v1 import registry_pb2
 
@@ -25,7 +26,17 @@ def vendor_message(vendor: Vendor) -> registry_pb2.Vendor:
         endpoints=[_endpoint(dialect, endpoint) for dialect, endpoint in filled(vendor).items()],
         errors=[_error(error) for error in vendor.errors],
         priced_at=f"PRICED_AT_{(vendor.priced_at or 'start').upper()}",
+        fees=[_fees(each) for each in vendor.fees or ()],
     )
+
+
+def _fees(fees: FeeShares) -> registry_pb2.FeeShares:
+    message = registry_pb2.FeeShares(
+        platform=micro_amount(fees.platform), compute=micro_amount(fees.compute), channel=micro_amount(fees.channel)
+    )
+    if fees.effective_time is not None:
+        message.effective_time.FromDatetime(fees.effective_time)
+    return message
 
 
 def _endpoint(dialect: str, endpoint: Endpoint) -> registry_pb2.VendorEndpoint:

@@ -4,14 +4,16 @@ A layer may change single fields of a vendor that a layer below it has, and of e
 Pure.
 """
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from services.registry.rules import FieldFlaw, choice_flaws, text_flaws
+from services.registry.rules import FieldFlaw, choice_flaws, effective_time_flaws, micro_amount, text_flaws
 from services.token_classes import TOKEN_CLASSES
 
 # The dialects, and the fields of the output limit that each has.
@@ -47,6 +49,8 @@ PROMPT_CACHING: Final = ("none", "automatic", "marks")
 _CACHING_DIALECTS: Final = frozenset({"openai_chat", "openai_responses"})
 REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
 PRICED_AT: Final = ("start", "end")
+# Fees that an operator keeps of a vendor's claims, in the order in which they are told.
+FEES: Final = ("platform", "compute", "channel")
 ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
 
 # Fields that the meter itself reads and writes, in any dialect. Passed on by a profile, they would let a client choose its price.
@@ -80,13 +84,13 @@ class UsageReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One dialect that a vendor speaks. `filled` says what a field that is left out means."""
+    """One dialect that a vendor speaks; vendors.md says what a field that is left out means."""
 
     # Where it begins, no slash at the end; left out: the vendor's base_url.
     base_url: str | None = None
     # One of `AUTHENTICATIONS`: how the secret is sent.
     authentication: str | None = None
-    # The one of the dialect's `LIMIT_FIELDS` that the vendor heeds.
+    # The field of the output limit that the vendor heeds, such as max_completion_tokens.
     output_limit_field: str | None = None
     # Whether the output limit counts reasoning.
     limit_counts_reasoning: bool | None = None
@@ -142,6 +146,19 @@ class VendorError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     meaning: str
 
 
+class FeeShares(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The shares that the operator keeps of a vendor's claims, to 6 decimals: at most 1 together. The vendor gets the rest."""
+
+    # From then on, with an offset; left out in the first, which holds from the beginning.
+    effective_time: datetime.datetime | None = None
+    # For the platform: access, charging, settlement.
+    platform: Decimal = Decimal(0)
+    # For the computing power that the operator lends the vendor.
+    compute: Decimal = Decimal(0)
+    # For the way to the customers.
+    channel: Decimal = Decimal(0)
+
+
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A model company whose models are sold, or what a layer changes of one. All but vendor_id may stand in a layer below."""
 
@@ -158,6 +175,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     wholesale_tariff_id: str | None = None
     # One of `PRICED_AT`: the moment of a call whose prices it charges; left out: its start.
     priced_at: str | None = None
+    # Shares that the operator keeps of the vendor's claims, by rising effective_time; left out: nothing.
+    fees: tuple[FeeShares, ...] | None = None
     # None: OpenAI chat completions at base_url.
     endpoints: Endpoints | None = None
     # The first that matches counts.
@@ -238,6 +257,7 @@ def vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
         yield from text_flaws("display_name", vendor.display_name)
     if vendor.priced_at is not None:
         yield from choice_flaws("priced_at", vendor.priced_at, PRICED_AT)
+    yield from _fee_flaws(vendor.fees or ())
     yield from _address_flaws("base_url", vendor.base_url)
     for field in ("api_key_env", "base_url_env"):
         name = getattr(vendor, field)
@@ -248,6 +268,32 @@ def vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
             yield f"endpoints.{dialect}.{field}", message
     for index, error in enumerate(vendor.errors):
         yield from _error_flaws(f"errors[{index}]", error)
+
+
+def _fee_flaws(fees: tuple[FeeShares, ...]) -> Iterator[FieldFlaw]:
+    before: datetime.datetime | None = None
+    for index, each in enumerate(fees):
+        field = f"fees[{index}]"
+        time = each.effective_time
+        if index and time is None:
+            yield f"{field}.effective_time", "is missing; only the first shares hold from the beginning"
+        elif not index and time is not None:
+            yield f"{field}.effective_time", "must be left out: the first shares hold from the beginning; put others before them"
+        elif time is not None:
+            yield from effective_time_flaws(f"{field}.effective_time", time)
+            if before is not None and time.tzinfo and before.tzinfo and time <= before:
+                yield f"{field}.effective_time", "must be later than that of the shares before it"
+        before = time
+        readable = True
+        for name in FEES:
+            try:
+                micro_amount(getattr(each, name))
+            except ValueError as error:
+                readable = False
+                yield f"{field}.{name}", str(error)
+        whole = sum((getattr(each, name) for name in FEES), Decimal(0)) if readable else Decimal(0)
+        if whole > 1:
+            yield field, f"must come to at most 1, since the vendor gets the rest; {' and '.join(FEES)} come to {whole}"
 
 
 def _over(below: T, above: T) -> T:

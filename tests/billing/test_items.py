@@ -102,6 +102,21 @@ def test_a_new_plan_is_a_price_from_each_bucket_that_paid_it() -> None:
     ]
 
 
+def test_fees_of_a_claim_are_rounded_down_and_the_vendor_gets_the_rest() -> None:
+    shares = registry_pb2.FeeShares(platform=333_333, compute=0, channel=666_667)
+    owed = pb.WholesaleCharge(vendor_id="acme", vendor_model_id="acme-1", unit=CNY, amount=100, fees=shares)
+    fields = ("kind", "item_number", "amount", "paid_by", "vendor_id", "vendor_model_id", "calls")
+    _, claim, *fees = items([settled(1, wholesale=owed)])
+    assert told([claim, *fees], *fields) == [
+        ("wholesale", 2, 100, "operator", "acme", "acme-1", 1),
+        ("fee", 3, -33, "platform_fee", "acme", "acme-1", 0),
+        ("fee", 4, -66, "channel_fee", "acme", "acme-1", 0),
+    ]
+    # A micro-unit has no part.
+    owed.amount = 1
+    assert told(items([settled(1, wholesale=owed)])[1:], "amount") == [(1,)]
+
+
 def test_what_goes_back_to_a_credit_line_or_outside_is_a_credit() -> None:
     line = pb.PriceReturned(
         purchase_id="sub-1",
@@ -257,7 +272,7 @@ def cycle_price() -> pb.PriceCharged:
 
 
 def test_every_kind_but_a_calls_has_a_record() -> None:
-    assert set(RECORD_TYPES) == {kind.value for kind in Kind} - {"usage", "wholesale"}
+    assert set(RECORD_TYPES) == {kind.value for kind in Kind} - {"usage", "wholesale", "fee"}
 
 
 def test_a_unit_of_a_later_release_is_refused_by_its_place() -> None:

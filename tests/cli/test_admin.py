@@ -284,8 +284,11 @@ def test_people_are_answered_in_words_of_catalogs_and_not_of_a_programming_langu
     assert [str(line) for line in lines] == ["valid: no", "bucket_ids: one, two", "models: 0"]
 
 
-@pytest.mark.parametrize("given", [(), ("--from", "2026-11-01T00:00:00Z")])
-def test_a_statement_without_a_period_says_which_options_give_one(given: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [("--until", "2026-11-01T00:00:00Z"), ("--cycle", "2026-03", "--from", "2026-11-01T00:00:00Z")],
+)
+def test_a_statement_of_half_a_period_says_which_options_give_one(given: tuple[str, ...]) -> None:
     done = CliRunner().invoke(command_line, ["account", "statement", "acct-1", *given])
     assert done.exit_code == 2
     assert "give --cycle, a month like 2026-03 or a subscription's ID; or both --from and --until" in done.output

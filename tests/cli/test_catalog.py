@@ -129,6 +129,23 @@ def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, t
         )
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"offerings: [", ": not valid YAML"),
+        (b"\xff\xfe", "catalog.yaml: is not UTF-8 text"),
+        (b"offerings: 7", "catalog.yaml:1: offerings: must be a list"),
+        (b'vendors: [{vendor_id: x, display_name: "a\\0b"}]', "display_name: must not have control characters"),
+    ],
+)
+def test_a_malformed_file_is_no_wrong_usage(data_dir: Path, tmp_path: Path, content: bytes, message: str) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "catalog.yaml").write_bytes(content)
+    done = tokenline("validate", folder, "--data-dir", data_dir)
+    assert (done.exit_code, message in done.output) == (1, True), done.output
+
+
 PLAN = """\
 languages: [zh, en]
 offerings:

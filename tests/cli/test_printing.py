@@ -32,7 +32,13 @@ def test_ids_stay_whole_in_every_width(width: int) -> None:
 
 
 def test_times_are_told_to_the_second_in_a_form_that_options_take() -> None:
-    (line,) = fields_of({"created_at": "2026-11-30T08:03:47.160932Z", "left_out": None, "nothing": []})
+    answer: dict[str, object] = {
+        "created_at": "2026-11-30T08:03:47.160932Z",
+        "left_out": None,
+        "nothing": [],
+        "amounts_in": "micro_units",
+    }
+    (line,) = fields_of(answer)
     assert str(line) == "created_at: 2026-11-30 08:03:47Z"
     assert "2026-11-30 08:03:47Z" in shown(table("T", ("at",), [["2026-11-30T08:03:47Z"]]), 80)
 

@@ -46,5 +46,9 @@ def test_totals_of_three_units_fit_eighty_columns_without_a_fold() -> None:
     assert lines[first + 9].split() == ["absorbed", *["0.000001"] * 3]
 
 
-def test_a_month_without_charges_has_no_sums() -> None:
-    assert "  calls" not in shown([])
+def test_headings_are_not_folded_to_the_width_of_narrow_tables() -> None:
+    assert "Totals, in whole units" in shown([{"unit": "POINT", "currency": None, **dict.fromkeys(TOTAL, 0)}])
+
+
+def test_a_month_without_charges_says_so_and_has_no_tables() -> None:
+    assert shown([]) == ["account_id: acct-1", "from: then", "until: now", "nothing was charged in that time"]

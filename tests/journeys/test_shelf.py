@@ -37,6 +37,12 @@ class Shop:
         told: dict[str, Any] = answer.json()
         return told
 
+    def vendor(self, vendor_id: str) -> dict[str, int]:
+        """The sums of a vendor's statement, of all time so far: its claims, each fee, and what it gets."""
+        statement = self.admin("GET", f"/vendors/{vendor_id}/statement?from_us=1&until_us={_TOMORROW_US}")
+        names = ("amount", "platform_fee", "compute_fee", "channel_fee", "net_amount")
+        return {name: sum(line[name] for line in statement["lines"]) for name in names}
+
     def _fresh(self) -> str:
         self._keys += 1
         return f"shelf-{self._keys}"
@@ -76,16 +82,17 @@ class Customer:
         body = {"unit": "CURRENCY", "currency": "CNY", "amount": yuan * MICRO, "valid_days": 365, "idempotency_key": "paid in"}
         self._shop.admin("POST", f"/accounts/{self.account_id}/buckets", body)
 
-    def calls(self, model: str) -> str:
-        """A call of 10 tokens of input and 20 of output; its charging_id."""
+    def calls(self, model: str, letters: int = 4 * INPUT, output: int = OUTPUT) -> str:
+        """A call of 10 tokens of input and 20 of output, if nothing else is said; its charging_id."""
         raw = self.sdk.chat.completions.with_raw_response.create(
             model=model,
-            messages=[{"role": "user", "content": "x" * 40}],
-            extra_body={"simulate": {"output_tokens": OUTPUT}},
+            messages=[{"role": "user", "content": "x" * letters}],
+            max_tokens=output,
+            extra_body={"simulate": {"output_tokens": output}},
         )
         usage = raw.parse().usage
         assert usage is not None
-        assert (usage.prompt_tokens, usage.completion_tokens) == (INPUT, OUTPUT)
+        assert (usage.prompt_tokens, usage.completion_tokens) == (letters // 4, output)
         return raw.headers["x-request-id"]
 
     def receipt(self, charging_id: str) -> dict[str, Any]:
@@ -236,6 +243,22 @@ def test_money_is_paid_before_or_at_the_months_end(shop: Shop) -> None:
     (amount,) = charged
     assert (before.total("CNY")["balance"], before.total("CNY")["credit_line"]) == (amount, 0)
     assert (at_the_end.total("CNY")["balance"], at_the_end.total("CNY")["credit_line"]) == (0, amount)
+
+
+def test_a_merchant_of_the_supermarket_gets_what_the_operators_fees_leave(shop: Shop) -> None:
+    customer = shop.account("supermarket-metered")
+    customer.pays_in(1)
+    before = shop.vendor("moonshot")
+    charging_id = customer.calls("kimi-k2.5", letters=40_000, output=2_001)
+    # Retail: 0.6 and 3 dollars a million tokens and a tenth, at 7.1 yuan: 4.686 and 23.43 yuan, each amount rounded up.
+    assert customer.receipt(charging_id)["charged_amount"] == 46_860 + 46_884
+    assert customer.total("CNY")["balance"] == 93_744
+    (bucket,) = customer.balance()["buckets"]
+    assert bucket["consumed"] == 93_744
+    # Wholesale: 6,000 and 6,003 micro-dollars. Fees of 5, 20 and 7.5 % are rounded down, and the merchant gets the rest.
+    claimed = {name: amount - before.get(name, 0) for name, amount in shop.vendor("moonshot").items()}
+    assert claimed == {"amount": 12_003, "platform_fee": 600, "compute_fee": 2_400, "channel_fee": 900, "net_amount": 8_103}
+    assert shop.admin("POST", "/reconcile", {})["differences"] == []
 
 
 def test_an_ecosystem_partner_gets_an_invoice(shop: Shop) -> None:

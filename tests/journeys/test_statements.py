@@ -5,7 +5,7 @@ import gzip
 import json
 import subprocess
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -181,7 +181,7 @@ async def test_a_time_before_the_account_has_nothing(month: Month) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "cycle=2026-13", "cycle=march", "cycle=sub-1", "cycle=2026-03&from_us=1", "from_us=1", "until_us=5"]
+    "query", ["cycle=2026-13", "cycle=march", "cycle=sub-1", "cycle=2026-03&from_us=1", "from_us=1", "until_us=5"]
 )
 async def test_a_cycle_that_is_none_is_refused(month: Month, query: str) -> None:
     reply = await month.services.admin("GET", f"{month.path}/statement?{query}")
@@ -217,7 +217,10 @@ async def test_a_vendor_is_owed_its_wholesale_price(month: Month) -> None:
     begin, end = (_us(cycle[name]) for name in ("from", "until"))
     owed = (await month.services.admin("GET", f"/vendors/acme/statement?from_us={begin}&until_us={end}")).json
     # 6 of input at 0.5, 4 cached at 0.05 and 310 of output at 2 yuan a million, rounded up by class.
-    assert owed["lines"] == [{"vendor_model_id": "acme-small", "unit": "CURRENCY", "currency": "CNY", "calls": 1, "amount": 624}]
+    claim = {"vendor_model_id": "acme-small", "unit": "CURRENCY", "currency": "CNY", "calls": 1, "amount": 624}
+    # The operator keeps nothing of it.
+    fees = {"platform_fee": 0, "compute_fee": 0, "channel_fee": 0}
+    assert owed["lines"] == [{**claim, **fees, "net_amount": 624}]
     nothing = (await month.services.admin("GET", "/vendors/acme/statement?cycle=2026-03")).json
     assert nothing["lines"] == []
     nobody = await month.services.admin("GET", "/vendors/nobody/statement?cycle=2026-03")
@@ -236,6 +239,15 @@ async def test_prices_are_in_the_files_and_all_agrees(month: Month) -> None:
     assert prices == [(PRICE, "bucket"), (PACK, "outside")]
 
 
+async def test_without_a_time_it_is_the_cycle_that_runs_or_the_month(month: Month) -> None:
+    assert await month.statement("") == await month.statement(f"cycle={month.plan['subscription_id']}")
+    owed = (await month.services.admin("GET", "/vendors/acme/statement")).json
+    this_month = datetime.fromisoformat(owed["from"])
+    begin = this_month.astimezone(UTC)
+    assert (begin.day, begin.hour, begin.minute) == (1, 0, 0)
+    assert this_month <= datetime.now(UTC) < datetime.fromisoformat(owed["until"])
+
+
 async def test_commands_say_the_same_in_whole_units(month: Month) -> None:
     def told(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return tokenline(*arguments, TOKENLINE_URL=month.services.operators_url, TOKENLINE_TOKEN=ADMIN_TOKEN)
@@ -250,7 +262,9 @@ async def test_commands_say_the_same_in_whole_units(month: Month) -> None:
     times = ("--from", "2001-01-01T00:00:00Z", "--until", "2100-01-01T00:00:00Z")
     owed = await asyncio.to_thread(told, "vendor", "statement", "acme", *times)
     assert "0.000624 CNY" in owed.stdout
-    wrong = await asyncio.to_thread(told, "account", "statement", account_id)
+    by_default = await asyncio.to_thread(told, "account", "statement", account_id)
+    assert by_default.stdout == statement.stdout
+    wrong = await asyncio.to_thread(told, "account", "statement", account_id, "--until", "2100-01-01T00:00:00Z")
     assert wrong.returncode == 2
     assert "give --cycle, a month like 2026-03 or a subscription's ID" in wrong.stderr
 

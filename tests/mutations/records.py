@@ -35,6 +35,20 @@ _IN_VENDORS: Final = "tests/registry/test_vendors.py"
 
 _OF_AMOUNTS: Final = (
     one(
+        "an operator's fees are more than their shares",
+        "services/billing/items.py",
+        "        amount = claim.amount * share // _SHARE_BASE\n",
+        "        amount = -(-claim.amount * share // _SHARE_BASE)\n",
+        "tests/billing/test_items.py",
+    ),
+    one(
+        "a call's fees are those of the time at which the catalog was read",
+        "services/accounting/core/offerings.py",
+        "            if each.effective_us <= now_us:\n                shares",
+        "            if True:\n                shares",
+        "tests/accounting/core/test_vendors_owed.py",
+    ),
+    one(
         "a text that no database takes is written",
         _FIELDS,
         '    if "\\x00" in value:\n',

@@ -30,6 +30,13 @@ _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
 
 _OF_PRICES: Final = (
     one(
+        "calls at once pass a cap together",
+        "services/accounting/core/sessions/hope.py",
+        "    if room is None:\n        return False\n    return any(",
+        "    if room is None:\n        return False\n    return False and any(",
+        "tests/accounting/core/test_caps.py",
+    ),
+    one(
         "a credit line pays what prepaid money must",
         _PRICES,
         "if bucket.postpaid == postpaid]\n",

@@ -138,8 +138,8 @@ _OF_ACCOUNTING: Final = (
     one(
         "hope passes a budget in an Update",
         "services/accounting/core/sessions/extend.py",
-        " and session.expected and (rules is None or rules.units is None):",
-        " and session.expected:",
+        "hopes = session.expected and (rules is None or rules.units is None)",
+        "hopes = session.expected",
         _CORE,
     ),
     one(

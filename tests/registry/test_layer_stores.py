@@ -127,3 +127,29 @@ async def test_other_files_of_the_folder_stay_and_no_half_of_a_change_does(tmp_p
     assert (folder / "plans.yaml").read_text(encoding="utf-8") == SECOND["plans.yaml"]
     mend(folder)
     assert (folder / "plans.yaml").exists()
+
+
+@pytest.mark.parametrize("killed", ["before the folder", "between the folders", "after the folder", "while it was written"])
+async def test_a_change_during_which_its_process_was_killed_was_made_or_was_not(tmp_path: Path, killed: str) -> None:
+    base = write(tmp_path / "base", CATALOG).parent
+    folder, history = tmp_path / LAYER, tmp_path / "history"
+    store = FolderLayers(folder, history, [base])
+    await changed(store, FIRST)
+    await changed(store, SECOND)
+    pending = history / "pending.json"
+    (history / "000002.json").rename(pending)
+    if killed != "after the folder":
+        for path in (folder / "plans.yaml", folder / "more" / "x.yaml"):
+            path.unlink()
+        write(folder, FIRST["plans.yaml"], "plans.yaml")
+    if killed == "between the folders":
+        folder.rename(tmp_path / f".{LAYER}.old")
+    if killed == "while it was written":
+        pending.write_bytes(pending.read_bytes()[:20])
+    made = killed == "after the folder"
+    now = await store.read()
+    assert (dict(now.layers), now.last_number) == ({LAYER: SECOND if made else FIRST}, 1 + made)
+    assert [each.number for each in await store.history()] == ([1, 2] if made else [1])
+    assert not pending.exists()
+    await changed(store, None, "remove")
+    assert [each.before() for each in await store.history()] == ([None, FIRST, SECOND] if made else [None, FIRST])

@@ -460,3 +460,38 @@ def test_what_base_vendors_heed_and_count() -> None:
         "xiaomi": ("https://api.xiaomimimo.com/anthropic/v1", BEARER),
         "meta": ("https://api.meta.ai/v1", BEARER),
     }
+
+
+@pytest.mark.parametrize(
+    ("fees", "field", "message"),
+    [
+        ("[{platform: 0.5, compute: 0.4, channel: 0.100001}]", "fees[0]", "must come to at most 1"),
+        ("[{platform: -0.1}]", "fees[0].platform", "must not be negative"),
+        ("[{platform: 0.0000001}]", "fees[0].platform", "must have at most 6 decimals"),
+        ("[{platform: 0.1}, {platform: 0.2}]", "fees[1].effective_time", "is missing"),
+        ("[{effective_time: 2027-01-01T00:00:00Z, platform: 0.1}]", "fees[0].effective_time", "must be left out"),
+        ("[{platform: 0.1}, {effective_time: 2027-01-01T00:00:00, platform: 0.2}]", "fees[1].effective_time", "an offset"),
+        (
+            "[{}, {effective_time: 2027-01-02T00:00:00Z}, {effective_time: 2027-01-02T00:00:00+00:00}]",
+            "fees[2].effective_time",
+            "must be later",
+        ),
+    ],
+)
+def test_shares_that_leave_the_vendor_less_than_nothing_or_have_no_time_are_flaws(
+    tmp_path: Path, fees: str, field: str, message: str
+) -> None:
+    text = changed("    display_name: Acme\n", f"    display_name: Acme\n    fees: {fees}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([write(tmp_path, text).parent])
+    assert f".{field}: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_shares_reach_accounting_in_millionths(tmp_path: Path) -> None:
+    fees = "[{platform: 0.05, channel: 0.95}, {effective_time: 2027-01-01T00:00:00+08:00, compute: 0.000001}]"
+    text = changed("    display_name: Acme\n", f"    display_name: Acme\n    fees: {fees}\n")
+    catalog = load_catalog([write(tmp_path, text).parent])
+    first, later = next(vendor for vendor in catalog.vendors if vendor.vendor_id == "acme").fees
+    assert (first.HasField("effective_time"), first.platform, first.compute, first.channel) == (False, 50_000, 0, 950_000)
+    assert (later.effective_time.ToJsonString(), later.compute) == ("2026-12-31T16:00:00Z", 1)

@@ -223,6 +223,7 @@ ITEMS = [
     USAGE._replace(sequence_number=2, time_us=START_US + 1, amount=5, key_id="key-2", member_id="mbr-2"),
     IN_MONEY._replace(amount=7, bucket_id="bkt-line", model_id="large"),
     OWED._replace(amount=2, vendor_model_id="acme-large"),
+    OWED._replace(kind="fee", item_number=3, calls=0, amount=-1, paid_by="channel_fee", vendor_model_id="acme-large"),
     BilledItem(
         *(1, 4, 0, 1, 2, "credit_line", "acct-1", START_US + 3, "CURRENCY", "CNY", 0, "bucket"), bucket_id="bkt-line"
     ),
@@ -245,7 +246,7 @@ async def billed(store: Store) -> Store:
 
 async def test_items_of_a_range_come_back_as_they_were(billed: Store) -> None:
     assert await billed.items(1, 1, 9) == ITEMS
-    assert await billed.items(1, 2, 4) == ITEMS[2:7]
+    assert await billed.items(1, 2, 4) == ITEMS[2:8]
     assert await billed.items(2, 1, 9) == []
 
 
@@ -255,7 +256,7 @@ async def test_orders_are_found_by_their_names(billed: Store) -> None:
 
 
 async def test_an_order_has_its_items_for_its_account_alone(billed: Store) -> None:
-    assert await billed.items_of_order("acct-1", "ord-1") == [ITEMS[6]]
+    assert await billed.items_of_order("acct-1", "ord-1") == [ITEMS[7]]
     assert await billed.items_of_order("acct-2", "ord-1") == []
     assert await billed.items_of_order("acct-1", "") == []
 
@@ -290,8 +291,8 @@ async def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(bi
     assert [line.amount for line in await billed.usage("acct-1", period, Grouping())] == [7, 5]
     assert await billed.charges("acct-1", period, 9) == []
     assert await billed.charges("acct-1", Period(START_US + 3, START_US + 4), 9) == [
-        ITEMS[5]._replace(paid_by="credit_line"),
         ITEMS[6]._replace(paid_by="credit_line"),
+        ITEMS[7]._replace(paid_by="credit_line"),
     ]
     assert await billed.wholesale("acme", Period(START_US + 3, START_US + 9)) == []
 
@@ -301,7 +302,11 @@ async def test_charges_are_no_more_than_wanted(billed: Store) -> None:
 
 
 async def test_a_vendors_claims_are_of_no_account(billed: Store) -> None:
-    assert await billed.wholesale("acme", ALWAYS) == [UsageLine("CURRENCY", "CNY", "operator", "", "", "", "acme-large", 1, 2)]
+    claimed = UsageLine("CURRENCY", "CNY", "operator", "", "", "", "acme-large", 1, 2)
+    assert await billed.wholesale("acme", ALWAYS) == [
+        claimed._replace(paid_by="channel_fee", calls=0, amount=-1),
+        claimed,
+    ]
     assert await billed.wholesale("", ALWAYS) == []
 
 

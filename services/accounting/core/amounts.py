@@ -272,7 +272,8 @@ def exchanged(tariff: PinnedTariff, currency: str, rate: int, name: str) -> Pinn
     return PinnedTariff(tariff.tariff_id, tariff.version, f"CURRENCY:{currency}", tiers, name, dearest_rate(tiers))
 
 
-def whole(amount: int) -> str:
-    """Micro-units as whole units for people: 1,234.5."""
+def in_unit(amount: int, unit: str) -> str:
+    """Micro-units as whole units of `unit` for people: 1,234.5 CNY."""
     units, parts = divmod(amount, _WHOLE)
-    return f"{units:,}.{parts:06d}".rstrip("0").rstrip(".")
+    number = f"{units:,}.{parts:06d}".rstrip("0").rstrip(".")
+    return f"{number} {unit.removeprefix('CURRENCY:')}"

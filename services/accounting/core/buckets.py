@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from services.accounting.core.account.state import Account, Bucket
-from services.accounting.core.amounts import GRANTED_MAX
+from services.accounting.core.amounts import GRANTED_MAX, in_unit
 from services.accounting.core.commands import BucketAdded, Decision, Fault, fail
 from services.accounting.core.entries import BucketGranted, DebtRepaid, Entry
 
@@ -43,7 +43,7 @@ def no_room(account: Account, unit: str, amount: int) -> Decision | None:
 def too_much(account: Account, unit: str, amount: int) -> Decision | None:
     """Why an account can't be granted `amount` more of a unit; None when it can."""
     if sum(bucket.granted for bucket in account.buckets.values() if bucket.unit == unit) + amount > GRANTED_MAX:
-        return fail(Fault.AMOUNT_OVERFLOW, f"the grants of {unit} would come to more than {GRANTED_MAX} micro-units")
+        return fail(Fault.AMOUNT_OVERFLOW, f"the grants of the unit would come to more than {in_unit(GRANTED_MAX, unit)}")
     return None
 
 

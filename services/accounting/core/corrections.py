@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from services.accounting.core.account.state import Account
+from services.accounting.core.amounts import in_unit
 from services.accounting.core.buckets import granting, known_bucket, no_room, too_much
 from services.accounting.core.commands import (
     Decision,
@@ -108,8 +109,9 @@ def refund(account: Account, command: RefundSession, now_us: int, catalog: Charg
     if command.amount > refundable:
         return fail(
             Fault.NOT_POSSIBLE,
-            f"amount is {command.amount}; of what record {command.record_number} of {command.charging_id} charged, {refundable} "
-            f"micro-units of {command.unit} can still be refunded" + (f"; {unpaid} were written off, not paid" if unpaid else ""),
+            f"amount is {in_unit(command.amount, command.unit)}; of what record {command.record_number} of {command.charging_id} "
+            f"charged, {in_unit(refundable, command.unit)} can still be refunded"
+            + (f"; {in_unit(unpaid, command.unit)} were written off, not paid" if unpaid else ""),
         )
     if (full := no_room(account, command.unit, command.amount)) is not None:
         return full
@@ -142,7 +144,8 @@ def reduce_bucket(account: Account, command: ReduceBucket, now_us: int, catalog:
     if bucket is None:
         return fail(Fault.ITEM_UNKNOWN, f"no bucket {command.bucket_id} is on account {account.account_id}")
     if command.amount > bucket.remaining:
-        return fail(Fault.NOT_POSSIBLE, f"amount is {command.amount}; only {bucket.remaining} micro-units remain in the bucket")
+        asked, left = in_unit(command.amount, bucket.unit), in_unit(bucket.remaining, bucket.unit)
+        return fail(Fault.NOT_POSSIBLE, f"amount is {asked}; only {left} remain in the bucket")
     reduced = BucketReduced(
         account.account_id, now_us, command.bucket_id, command.amount, command.reason, command.idempotency_key, digest
     )
@@ -157,7 +160,8 @@ def write_off(account: Account, command: WriteOffDebt, now_us: int, catalog: Cha
     debt = account.debts.get(command.unit)
     outstanding = debt.outstanding if debt else 0
     if command.amount > outstanding:
-        return fail(Fault.NOT_POSSIBLE, f"amount is {command.amount}; only {outstanding} micro-units of {command.unit} are owed")
+        asked, owed = in_unit(command.amount, command.unit), in_unit(outstanding, command.unit)
+        return fail(Fault.NOT_POSSIBLE, f"amount is {asked}; only {owed} are owed")
     written_off = DebtWrittenOff(
         account.account_id, now_us, command.unit, command.amount, command.reason, command.idempotency_key, digest
     )

@@ -54,6 +54,8 @@ class Wholesale(msgspec.Struct, frozen=True, array_like=True, gc=False):
     vendor_id: str
     vendor_model_id: str
     tariff: PinnedTariff
+    # Shares that the operator keeps of it, in millionths: for the platform, computing power and the channel; empty: nothing.
+    fees: tuple[int, ...] = ()
 
 
 class AccountOpened(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):

@@ -7,7 +7,7 @@ is counted here.
 from typing import Final
 
 from services.accounting.core.account.state import HOUR_US, WORK_HOURS, Account
-from services.accounting.core.amounts import PinnedTariff, amount_of, rates_for, whole
+from services.accounting.core.amounts import PinnedTariff, amount_of, in_unit, rates_for
 from services.accounting.core.commands import Refused, ResultCode
 from services.accounting.core.offerings import Plan
 from services.token_classes import Vector, rate_of, total_input
@@ -37,11 +37,10 @@ def refusal(account: Account, plan: Plan, now_us: int) -> Refused | None:
     unit = plan.lines[next(reversed(plan.lines))].unit
     owed = outstanding(account, unit)
     if owed > 0 and 0 <= plan.debt_limit <= owed:
-        name = unit.removeprefix("CURRENCY:")
         return Refused(
             *(ResultCode.QUOTA_LIMIT_REACHED, unit, owed, 0, 0),
             held=False,
-            message=f"the account owes {whole(owed)} {name} and may owe at most {whole(plan.debt_limit)} {name}; top up more "
+            message=f"the account owes {in_unit(owed, unit)} and may owe at most {in_unit(plan.debt_limit, unit)}; top up more "
             "than it owes, then call again",
         )
     if now_us < account.last_unpaid_us + UNPAID_WAIT_US and is_unpaid_work_high(account, now_us):

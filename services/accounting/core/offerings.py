@@ -108,6 +108,13 @@ class Line(NamedTuple):
     until_us: int
 
 
+class Fees(NamedTuple):
+    """Shares that the operator keeps of a vendor's claims from a time on, in millionths: platform, computing power, channel."""
+
+    effective_us: int
+    shares: tuple[int, ...]
+
+
 class CatalogContent(NamedTuple):
     """One revision of the catalog, as far as charging needs it."""
 
@@ -125,6 +132,8 @@ class CatalogContent(NamedTuple):
     equivalents: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     # Vendors that price a call at its end; all others do at its start.
     priced_at_end: frozenset[str] = frozenset()
+    # By vendor, by rising time; the first from the beginning.
+    fees: Mapping[str, tuple[Fees, ...]] = MappingProxyType({})
 
 
 class ChargingCatalog:
@@ -156,7 +165,9 @@ class ChargingCatalog:
         self._windowed: Final = tuple(windowed.values())
         # Times between which no window begins or ends, as far as it was worked out last.
         self._unchanging_us = (0, 0)
-        self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
+        fees = (each.effective_us for of_vendor in content.fees.values() for each in of_vendor)
+        versions = (version.effective_us for schedule in schedules for version in schedule.versions)
+        self._change_times_us: Final = sorted({*versions, *fees})
 
     def for_first_release(self) -> "ChargingCatalog":
         """The catalog for members of the cell that know the first token classes alone, and no limit of debts."""
@@ -214,8 +225,15 @@ class ChargingCatalog:
             for vendor_id, vendor_model_id, schedule in self._wholesale.get(served_id, ()):
                 tariff, _ = schedule.at(served_id, now_us)
                 if tariff is not None:
-                    owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
+                    owed.append(Wholesale(vendor_id, vendor_model_id, tariff, self._fees_at(vendor_id, now_us)))
         return tuple(owed)
+
+    def _fees_at(self, vendor_id: str, now_us: int) -> tuple[int, ...]:
+        shares: tuple[int, ...] = ()
+        for each in self._content.fees.get(vendor_id, ()):
+            if each.effective_us <= now_us:
+                shares = each.shares
+        return shares
 
     def wholesale_at_end(self, pinned: tuple[Wholesale, ...], model_id: str, now_us: int) -> tuple[Wholesale, ...]:
         """The claims that a call pinned at its start, where vendors that price calls at their end have the rates of now."""

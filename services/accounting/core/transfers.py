@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from services.accounting.core.account.state import Account
+from services.accounting.core.amounts import in_unit
 from services.accounting.core.buckets import granting, known_bucket, no_room
 from services.accounting.core.commands import (
     Decision,
@@ -42,7 +43,8 @@ def send_transfer(account: Account, command: SendTransfer, now_us: int, catalog:
     if any(debt.outstanding for debt in account.debts.values()):
         return fail(Fault.NOT_POSSIBLE, "the account owes something; it can give nothing away until that is paid")
     if command.amount > bucket.remaining:
-        return fail(Fault.NOT_POSSIBLE, f"amount is {command.amount}; only {bucket.remaining} micro-units are free in the bucket")
+        asked, free = in_unit(command.amount, bucket.unit), in_unit(bucket.remaining, bucket.unit)
+        return fail(Fault.NOT_POSSIBLE, f"amount is {asked}; only {free} are free in the bucket")
     sent = TransferSent(
         account_id=account.account_id,
         time_us=now_us,

@@ -9,6 +9,7 @@ from services.accounting.core.amounts import GRANTED_MAX, NO_RATE, ContextTier, 
 from services.accounting.core.offerings import (
     CatalogContent,
     ChargingCatalog,
+    Fees,
     OfferingRules,
     Schedule,
     TariffVersion,
@@ -49,9 +50,15 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
             for model in catalog.models
         },
         priced_at_end=frozenset(vendor.vendor_id for vendor in catalog.vendors if vendor.priced_at == registry_pb2.PRICED_AT_END),
+        fees={vendor.vendor_id: tuple(map(_fees, vendor.fees)) for vendor in catalog.vendors if vendor.fees},
         equivalents={model.model_id: tuple(model.equivalent_model_ids) for model in catalog.models if model.equivalent_model_ids},
     )
     return ChargingCatalog(content)
+
+
+def _fees(fees: registry_pb2.FeeShares) -> Fees:
+    effective_us = fees.effective_time.ToMicroseconds() if fees.HasField("effective_time") else 0
+    return Fees(effective_us, (fees.platform, fees.compute, fees.channel))
 
 
 def limit_of(limit: registry_pb2.Limit) -> Limit:

@@ -12,6 +12,7 @@ from services.accounting.rpc.account import limit_message
 from services.accounting.rpc.fields import bucket_amounts, returned_message, unit_message, usage_message
 from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
 
 
 def journal_row_messages(row: JournalRow) -> Iterator[pb.JournalEntry]:
@@ -299,6 +300,7 @@ def _wholesale_message(entry: entries.SessionSettled) -> pb.WholesaleCharge:
         unit=unit_message(owed.tariff.unit),
         amount=sum(entry.wholesale_amounts),
         class_charges=_class_charges(usage, rates, entry.wholesale_amounts),
+        fees=registry_pb2.FeeShares(platform=owed.fees[0], compute=owed.fees[1], channel=owed.fees[2]) if owed.fees else None,
     )
 
 

@@ -45,6 +45,8 @@ from services.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 _STOP_LOOK_S = 0.005
+# Clocks of machines that are set by NTP differ by far less.
+_BEHIND_US: Final = 60_000_000
 _SHED: Final = Failed(Fault.OVERLOADED, "too many answers wait for their commit; nothing was done, ask later")
 
 
@@ -122,7 +124,15 @@ class Owner:
 
     def _made(self, claimed: ClaimedPartition) -> Partition:
         """The state of a partition before any of its journal is replayed."""
-        serving_since_us = max(self._clock.now_us(), claimed.last_time_us)
+        now_us = self._clock.now_us()
+        if (below_us := claimed.last_time_us - now_us) > _BEHIND_US:
+            logger.error(
+                "the clock of this machine is %d s below the last time in the journal of partition %d: set it right; until it has "
+                "caught up no time passes for the accounts of that partition, and calls may be refused",
+                below_us // 1_000_000,
+                claimed.part_id,
+            )
+        serving_since_us = max(now_us, claimed.last_time_us)
         return Partition(claimed, serving_since_us, self._of_partitions, self.metrics, self._decide, self._answers.add)
 
     def _begun(self, partitions: Iterable[Partition]) -> None:

@@ -1,10 +1,13 @@
 """Statements and receipts of orders as JSON, for the subscriber and for the operator: amounts in micro-units, times in UTC."""
 
-from typing import Any
+from typing import Any, Final
 
 from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
 from tokenline.billing.v1 import billing_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
+
+# Fees that the operator keeps of a vendor's claims.
+_FEES: Final = ("platform_fee", "compute_fee", "channel_fee")
 
 
 def order_receipt_json(receipt: pb.GetOrderReceiptResponse) -> dict[str, Any]:
@@ -63,20 +66,32 @@ def statement_json(account_id: str, statement: pb.GetStatementResponse) -> dict[
 
 
 def vendor_statement_json(vendor_id: str, statement: pb.GetVendorStatementResponse) -> dict[str, Any]:
-    """All that a vendor is owed for the calls of a time, by its own models."""
+    """All that a vendor is owed for the calls of a time, by its own models: its claims, the operator's fees, and what is left."""
+    lines: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for line in statement.lines:
+        key = (line.vendor_model_id, line.unit.unit, line.unit.currency)
+        told = lines.setdefault(
+            key,
+            {
+                "vendor_model_id": line.vendor_model_id,
+                **unit_json(line.unit),
+                "calls": 0,
+                "amount": 0,
+                **dict.fromkeys(_FEES, 0),
+                "net_amount": 0,
+            },
+        )
+        told["calls"] += line.calls
+        told["net_amount"] += line.amount
+        if line.paid_by in _FEES:
+            told[line.paid_by] = -line.amount
+        else:
+            told["amount"] += line.amount
     return {
         "object": "vendor_statement",
         **AMOUNTS_IN,
         "vendor_id": vendor_id,
-        "lines": [
-            {
-                "vendor_model_id": line.vendor_model_id,
-                **unit_json(line.unit),
-                "calls": line.calls,
-                "amount": line.amount,
-            }
-            for line in statement.lines
-        ],
+        "lines": list(lines.values()),
     }
 
 

@@ -930,8 +930,8 @@ def test_what_was_written_off_is_not_refunded(shopper: Shopper) -> None:
     written_off(shopper, 4_012)
     refused = refund_of(shopper, charging_id, 4_012, "all")
     assert message_of(refused) == (
-        f"amount is 4012000000; of what record 1 of {charging_id} charged, 200000000 micro-units of TOKEN can still be refunded; "
-        "4012000000 were written off, not paid"
+        f"amount is 4,012 TOKEN; of what record 1 of {charging_id} charged, 200 TOKEN can still be refunded; "
+        "4,012 TOKEN were written off, not paid"
     )
     assert isinstance(refund_of(shopper, charging_id, 200, "what was paid"), BucketAdded)
     assert fault_of(refund_of(shopper, charging_id, 1, "more")) == "NOT_POSSIBLE"

@@ -5,12 +5,13 @@ import pytest
 
 from services.accounting.core.commands import Provenance
 from services.accounting.core.entries import SessionSettled, VendorAttempt
-from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion, TariffWindow
+from services.accounting.core.offerings import Fees, OfferingRules, Schedule, TariffVersion, TariffWindow
 from services.tariff_windows import Hours
 from tests.accounting.ledger import (
     DAY,
     EACH,
     HOUR,
+    SECOND,
     START_US,
     TCC_US,
     UNIT,
@@ -50,6 +51,23 @@ def end(ledger: Ledger, *attempts: tuple[str, str, str]) -> None:
     charging_id, _ = ledger.create(10, 10)
     tried = tuple(VendorAttempt(vendor, model, outcome, 200, 1) for vendor, model, outcome in attempts)
     ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=tried))
+
+
+def test_fees_are_those_of_the_time_at_which_the_call_began() -> None:
+    routes = (("one", "m", schedule_of((0, 1))),)
+    shares = (Fees(0, (50_000, 0, 0)), Fees(START_US + DAY, (40_000, 10_000, 0)))
+    ledger = Ledger(catalog_of(offering({"flat": flat(EACH)}), wholesale={"flat": routes}, fees={"one": shares}))
+    ledger.grant(1_000 * UNIT, valid_for_us=9 * DAY)
+    kept = []
+    for pause_us in (0, DAY - SECOND, SECOND):
+        ledger.pass_time(pause_us)
+        end(ledger, ("one", "m", "answered"))
+        kept += [entry.wholesale.fees for entry in ledger.last_entries if isinstance(entry, SessionSettled) and entry.wholesale]
+    assert kept == [(50_000, 0, 0), (50_000, 0, 0), (40_000, 10_000, 0)]
+    # A vendor without shares keeps all.
+    other = owing({("one", "m"): 1})
+    end(other, ("one", "m", "answered"))
+    assert [entry.wholesale.fees for entry in other.last_entries if isinstance(entry, SessionSettled) and entry.wholesale] == [()]
 
 
 def test_a_vendor_without_a_wholesale_tariff_is_owed_nothing_and_no_other_is() -> None:
@@ -173,7 +191,6 @@ def test_nothing_is_learned_of_a_session_that_was_swept() -> None:
 
 # Vendors with windows of hours
 
-SECOND = 1_000_000
 NIGHT_US = (START_US // DAY + 1) * DAY
 
 

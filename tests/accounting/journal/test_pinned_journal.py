@@ -61,13 +61,13 @@ from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
-ROWS = "5e1a2ad09e6fd9b85831a1ef5c0f14aac1d5cf55f9b1b63213594722ae3108c7"
-CHECKPOINTS = "18ec7536feb39e810ad9d6bbbdfd17e20c8a922e8c73377dfc12554f5ff15c64"
-ANSWERS = "0ad196723b14649571e43ab584488d86145a13033cdee536fbde0f3b5f14cf7d"
+ROWS = "3500644b2e54b37be8fd0a6ca1c5c86fb84c8e8bb1f8191f3a3ffe848b89efa4"
+CHECKPOINTS = "d5b968e7450476badb47277cee803b2dfb6973e3d487c8cd243be800f9d3a0b5"
+ANSWERS = "8b00101d7519ef4560dddaa21e3c6aad0019df093747bf21dac25d67c343a222"
 
 # The same of a script in which keys mint others and calls have labels.
-ROWS_WITH_RUNS = "27e3425aa1b11f0eb2f986718030d14944a0bbdba194c45b0fb2d3a40a1575e7"
-ANSWERS_WITH_RUNS = "f0cbbba973c4da2c89f4b2f772dcfbfa652cd812227dd8f1ef5a5742fc6045ea"
+ROWS_WITH_RUNS = "dd690150f47ef6a21b5c26351ed065b99cf070aa6394ed7e24dd593f8733fac1"
+ANSWERS_WITH_RUNS = "aa29eea3aa17c736506574a5a069763eb2cd23c34655d1126640b1529b9761a5"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

@@ -1,7 +1,10 @@
 """The owner: group commit, recovery, waiting, time and the end, in virtual time."""
 
 import asyncio
+import logging
 import random
+import re
+from logging.handlers import MemoryHandler
 
 import msgspec
 import pytest
@@ -911,7 +914,13 @@ async def test_a_clock_that_goes_backwards_takes_nothing_back(desk: Desk) -> Non
     # Nor does a restart.
     await desk.kill()
     desk.clock.offset_us -= 100_000_000
+    said = MemoryHandler(100)
+    logging.getLogger("services.accounting.writer.owner").addHandler(said)
     await desk.start(partitions=1)
+    (line,) = [record.getMessage() for record in said.buffer if "clock" in record.getMessage()]
+    assert re.match(
+        r"the clock of this machine is 1[0-9]{2} s below the last time in the journal of partition 0: set it right", line
+    )
     await desk.ask(event_command(uuid7(after[-1]), usage(input=1)))
     last = [entry.time_us for entry in await desk.store.journal()]
     assert last == sorted(last)

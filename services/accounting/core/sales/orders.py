@@ -7,7 +7,7 @@ waits in the journal until the payment is confirmed. An order pins its terms; a 
 from typing import Final
 
 from services.accounting.core.account.state import Account, Order, Subscription
-from services.accounting.core.amounts import whole
+from services.accounting.core.amounts import in_unit
 from services.accounting.core.commands import (
     CancelOrder,
     ChangeSubscription,
@@ -81,8 +81,8 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
     span = _span_of(order, changed, now_us)
     price = span.price if changed is None or _is_renewal(order) else max(0, span.price - credit_of(account, changed, now_us))
     if price != order.amount:
-        unit = order.terms.price_unit.removeprefix("CURRENCY:")
-        why = f"it costs {whole(price)} {unit} now, not {whole(order.amount)} {unit}"
+        unit = order.terms.price_unit
+        why = f"it costs {in_unit(price, unit)} now, not {in_unit(order.amount, unit)}"
         return _give_back(account, order, reference, why, now_us)
     if changed is None:
         entries = opening_entries(account, order.order_id, order.subscription_id, order.terms, order.payment, span)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.accounting.core.account.state import Account, Bucket
-from services.accounting.core.amounts import whole
+from services.accounting.core.amounts import in_unit
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
 from services.accounting.core.commands import ChangeSubscription, Decision, Fault, PlaceOrder, fail
 from services.accounting.core.cycles import cycle_end_us, days_of
@@ -116,10 +116,9 @@ def payment_entries(
             debits.append((bucket_id, part))
             missing -= part
     if missing:
-        name = unit.removeprefix("CURRENCY:")
         return fail(
             Fault.PAYMENT_REQUIRED,
-            f"the price is {whole(price)} {name}, and {whole(missing)} {name} are missing: "
+            f"the price is {in_unit(price, unit)}, and {in_unit(missing, unit)} are missing: "
             + ("the credit line does not cover it" if postpaid else "top up, or pay another way"),
         )
     return [PriceCharged(account.account_id, now_us, order_id, terms.offering_id, unit, price, tuple(debits))]

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from services.accounting.core.account.state import Account, Subscription
-from services.accounting.core.amounts import whole
+from services.accounting.core.amounts import in_unit
 from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of_order, fail
 from services.accounting.core.entries import Entry, OrderCompleted, PriceReturned, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
@@ -145,11 +145,8 @@ def _give_back(
     """Entries that give back what is over of a change, or its refusal. `restart`: the entries of the new cycle."""
     paid = Paid.for_subscription(subscription)
     if not subscription.terms.refundable:
-        back = f"{whole(amount)} {paid.terms.price_unit.removeprefix('CURRENCY:')}"
-        return fail(
-            Fault.NOT_POSSIBLE,
-            f"{back} would come back, and {without_refund(paid.terms)}: {_LATER}",
-        )
+        back = in_unit(amount, paid.terms.price_unit)
+        return fail(Fault.NOT_POSSIBLE, f"{back} would come back, and {without_refund(paid.terms)}: {_LATER}")
     cause = Cause("what was paid for days that are left", order_id)
     entries = returned_entries(account, paid, amount, cause, restart, restart[0].time_us)
     if catalog.sales:

@@ -1,7 +1,7 @@
 """Refuses usage that no call can have, or that could be neither paid nor owed. Pure."""
 
 from services.accounting.core.account.state import Account
-from services.accounting.core.amounts import GRANTED_MAX, RATE_BASE, TOKENS_MAX, PinnedTariff, added_up, charges_of
+from services.accounting.core.amounts import GRANTED_MAX, RATE_BASE, TOKENS_MAX, PinnedTariff, added_up, charges_of, in_unit
 from services.accounting.core.commands import Decision, Fault, ReleaseSession, fail
 from services.token_classes import TOKEN_CLASSES, Vector
 
@@ -40,5 +40,7 @@ def too_much_to_owe(account: Account, lines: dict[str, PinnedTariff], usage: Vec
             continue
         charged = sum(charges_of(tariff, usage))
         if charged + incurred > GRANTED_MAX:
-            return fail(Fault.AMOUNT_OVERFLOW, f"the usage comes to {charged} micro-units, more than an account can have or owe")
+            return fail(
+                Fault.AMOUNT_OVERFLOW, f"the usage comes to {in_unit(charged, tariff.unit)}, more than an account can have or owe"
+            )
     return None

@@ -22,7 +22,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.entries import BucketAmounts, CallLabelled, SessionCreated
 from services.accounting.core.offerings import ChargingCatalog, Plan, plan
 from services.accounting.core.sessions.extend import THRESHOLD_DIVISOR
-from services.accounting.core.sessions.hope import hopeful_output
+from services.accounting.core.sessions.hope import hopeful_output, is_capped
 from services.accounting.core.sessions.limited import as_it_stands, narrowed, rules_of
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
 from services.accounting.core.sessions.repeats import known_call, known_session
@@ -173,6 +173,7 @@ def _quota(
         payable_output = payable.output
     others_hold = False
     hopes = offering.expected and not admission.exact and command.measures == IN_TOKENS
+    hopes = hopes and not is_capped(admission.room, lines, estimates, input_tokens, command.output_limit)
     useful = min(command.output_limit, _USEFUL_OUTPUT)
     if granted < wanted or payable_output < useful:
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))

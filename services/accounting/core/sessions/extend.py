@@ -10,7 +10,7 @@ from services.accounting.core.commands import Decision, Fault, Granted, UpdateSe
 from services.accounting.core.entries import Arrivals, SessionUpdated
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sessions.bounds import too_many_tokens, too_much_to_owe
-from services.accounting.core.sessions.hope import hopeful_output
+from services.accounting.core.sessions.hope import hopeful_output, is_capped
 from services.accounting.core.sessions.limited import as_it_stands, rules_of
 from services.accounting.core.sessions.repeats import no_session, repeated
 from services.token_classes import FIRST, Vector, folded, total_output
@@ -100,12 +100,17 @@ def _extend(
     limit = session.output_limit
     if len(session.lines) == 1 and not session.expected:
         return _extend_one(account, session, wanted, room, now_us)
+    hopes = session.expected and (rules is None or rules.units is None)
+    if hopes and room is not None:
+        own = _held_by_unit(account, session)
+        left = {unit: amount + own.get(unit, 0) for unit, amount in room.items()}
+        hopes = not is_capped(left, session.lines, session.estimates, session.input_reserved, limit)
     sources = held_sources(account, session.hold)
     first = next(iter(session.estimates.values()))
     free_sources(account, session.lines, now_us, room, first.amount(session.input_reserved, limit), sources)
     reached = reserve(sources, session.estimates, session.input_reserved, limit).output
     payable = max(before, reached)
-    if reached < wanted and session.expected and (rules is None or rules.units is None):
+    if reached < wanted and hopes:
         reached = max(reached, hopeful_output(account, session.lines, sources, session.input_reserved, limit, session))
         payable = max(before, reached)
     granted = max(before, min(wanted, reached))
@@ -118,6 +123,15 @@ def _extend(
             return before, payable, ()
         granted = held.output
     return granted, payable, added
+
+
+def _held_by_unit(account: Account, session: Session) -> Room:
+    """Amounts that a session holds, by unit."""
+    held: Room = {}
+    for source in held_sources(account, session.hold):
+        unit = session.lines[source.line].unit
+        held[unit] = held.get(unit, 0) + source.amount
+    return held
 
 
 def _extend_one(

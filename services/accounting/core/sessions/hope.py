@@ -4,12 +4,28 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.accounting.core.account.state import Account, Session
-from services.accounting.core.amounts import PinnedTariff, charges_of, cheapest
-from services.accounting.core.balance import Source, held_sources, reserve
+from services.accounting.core.amounts import Estimate, PinnedTariff, charges_of, cheapest
+from services.accounting.core.balance import Room, Source, held_sources, reserve
 
 # Under the policy `expected`, the part of the expected input that is certain to come.
 _CERTAIN_NUMERATOR: Final = 3
 _CERTAIN_DENOMINATOR: Final = 4
+
+
+def is_capped(
+    room: Room | None, lines: dict[str, PinnedTariff], estimates: dict[str, Estimate], input_tokens: int, output_limit: int
+) -> bool:
+    """Whether limits on use may leave a session less than it is likely to cost, `room` being what they leave all of it.
+
+    Nobody hopes then: a hope that fails is debt, up to its limit, but a cap has nothing that takes what passes it.
+    """
+    if room is None:
+        return False
+    return any(
+        room[lines[line].unit] < estimate.amount(input_tokens, output_limit)
+        for line, estimate in estimates.items()
+        if lines[line].unit in room
+    )
 
 
 def hopeful_output(

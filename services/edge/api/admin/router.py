@@ -94,7 +94,7 @@ def admin_router(
             *limit_routes(accounting, authentication),
             *journal_routes(accounting),
             *explain_routes(accounting, billing),
-            *statement_routes(accounting, billing, catalog),
+            *statement_routes(accounting, billing, catalog, clock),
             *phone_bill_routes(accounting, billing),
             *cell_routes(accounting, billing),
             *vendor_check_routes(catalog, checks),

@@ -17,7 +17,7 @@ from services.edge.api.billing_json import order_receipt_json, statement_json, v
 from services.edge.catalog import CatalogHolder
 from services.edge.http.problems import Problem, malformed, not_found, unavailable
 from services.runtime.clients import answer
-from services.runtime.clock import timestamp
+from services.runtime.clock import Clock, timestamp
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2 as pb
 from tokenline.billing.v1 import billing_pb2_grpc
@@ -41,6 +41,7 @@ def statement_routes(
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
     billing: "billing_pb2_grpc.BillingServiceAsyncStub",
     catalog: CatalogHolder,
+    clock: Clock,
 ) -> list[HTTPRouteHandler]:
     """The routes, without the guard that opens them."""
 
@@ -58,10 +59,14 @@ def statement_routes(
         # An account without charges and no account are not the same.
         account = await account_of(accounting, account_id)
         running = {each.subscription_id: each for each in account.subscriptions if each.state != "ended"}
+        if len(running) == 1 and not cycle and from_us is None and until_us is None:
+            (cycle,) = running
         if cycle in running:
             period = _Period(running[cycle].cycle_start_time, running[cycle].cycle_end_time)
         else:
-            period = _period(catalog, cycle, from_us, until_us, ", or the ID of a subscription of the account that has not ended")
+            period = _period(
+                catalog, clock, cycle, from_us, until_us, ", or the ID of a subscription of the account that has not ended"
+            )
         wanted = pb.GetStatementRequest(
             account_id=account_id,
             from_time=period.from_time,
@@ -80,7 +85,7 @@ def statement_routes(
         from_us: FromQuery[int | None] = None,
         until_us: FromQuery[int | None] = None,
     ) -> dict[str, Any]:
-        period = _period(catalog, cycle, from_us, until_us, "")
+        period = _period(catalog, clock, cycle, from_us, until_us, "")
         wanted = pb.GetVendorStatementRequest(vendor_id=vendor_id, from_time=period.from_time, until_time=period.until_time)
         statement = await answer(billing.GetVendorStatement(wanted, timeout=_TIMEOUT_S))
         # One that the catalog has no more may be owed for calls of before.
@@ -97,8 +102,13 @@ def statement_routes(
     return [account_statement, vendor_statement, order_receipt]
 
 
-def _period(catalog: CatalogHolder, cycle: str, from_us: int | None, until_us: int | None, or_else: str) -> _Period:
-    """A month of the cell's time zone, or from a time until another. Errors: `Problem` 400, or 503 without a catalog."""
+def _period(catalog: CatalogHolder, clock: Clock, cycle: str, from_us: int | None, until_us: int | None, or_else: str) -> _Period:
+    """A month of the cell's time zone, or from a time until another; without either the month that runs.
+
+    Errors: `Problem` 400, or 503 without a catalog.
+    """
+    if not cycle and from_us is None and until_us is None:
+        cycle = f"{datetime.fromtimestamp(clock.now_us() // 1_000_000, _time_zone(catalog)):%Y-%m}"
     if cycle:
         month = _MONTH.fullmatch(cycle)
         if month is None or not 1970 < int(month[1]) < 9999 or from_us is not None or until_us is not None:
@@ -117,7 +127,7 @@ def _period(catalog: CatalogHolder, cycle: str, from_us: int | None, until_us: i
 
 
 def _wrong_cycle(or_else: str) -> Problem:
-    message = f"cycle must be a month like 2026-03{or_else}; or leave it out, and give from_us and until_us."
+    message = f"cycle must be a month like 2026-03{or_else}; or leave it out, and give both from_us and until_us, or neither."
     return malformed("cycle", message, "invalid_value")
 
 

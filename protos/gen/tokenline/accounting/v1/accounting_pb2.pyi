@@ -1651,7 +1651,7 @@ class SessionSettled(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ..., absorbed_amount: _Optional[int] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class WholesaleCharge(_message.Message):
-    __slots__ = ("vendor_id", "vendor_model_id", "tariff_id", "tariff_version", "unit", "amount", "class_charges")
+    __slots__ = ("vendor_id", "vendor_model_id", "tariff_id", "tariff_version", "unit", "amount", "class_charges", "fees")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     VENDOR_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1659,6 +1659,7 @@ class WholesaleCharge(_message.Message):
     UNIT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     CLASS_CHARGES_FIELD_NUMBER: _ClassVar[int]
+    FEES_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     vendor_model_id: str
     tariff_id: str
@@ -1666,7 +1667,8 @@ class WholesaleCharge(_message.Message):
     unit: UnitOfAmount
     amount: int
     class_charges: _containers.RepeatedCompositeFieldContainer[ClassCharge]
-    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ...) -> None: ...
+    fees: _registry_pb2.FeeShares
+    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., fees: _Optional[_Union[_registry_pb2.FeeShares, _Mapping]] = ...) -> None: ...
 
 class ClassCharge(_message.Message):
     __slots__ = ("token_class", "tokens", "rate", "amount")

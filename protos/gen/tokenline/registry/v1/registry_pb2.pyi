@@ -238,7 +238,7 @@ PRIORITY_CLASS_STANDARD: PriorityClass
 PRIORITY_CLASS_HIGH: PriorityClass
 
 class Vendor(_message.Message):
-    __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env", "endpoints", "errors", "priced_at")
+    __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env", "endpoints", "errors", "priced_at", "fees")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +247,7 @@ class Vendor(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     PRICED_AT_FIELD_NUMBER: _ClassVar[int]
+    FEES_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     display_name: str
     base_url: str
@@ -255,7 +256,20 @@ class Vendor(_message.Message):
     endpoints: _containers.RepeatedCompositeFieldContainer[VendorEndpoint]
     errors: _containers.RepeatedCompositeFieldContainer[VendorError]
     priced_at: PricedAt
-    def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ..., priced_at: _Optional[_Union[PricedAt, str]] = ...) -> None: ...
+    fees: _containers.RepeatedCompositeFieldContainer[FeeShares]
+    def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ..., priced_at: _Optional[_Union[PricedAt, str]] = ..., fees: _Optional[_Iterable[_Union[FeeShares, _Mapping]]] = ...) -> None: ...
+
+class FeeShares(_message.Message):
+    __slots__ = ("effective_time", "platform", "compute", "channel")
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    effective_time: _timestamp_pb2.Timestamp
+    platform: int
+    compute: int
+    channel: int
+    def __init__(self, effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., platform: _Optional[int] = ..., compute: _Optional[int] = ..., channel: _Optional[int] = ...) -> None: ...
 
 class VendorEndpoint(_message.Message):
     __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "prompt_caching", "probe_path")

@@ -43,6 +43,13 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_CLIENT,
     ),
     one(
+        "a refund in another currency is believed",
+        _CLIENT,
+        "(part.micro, part.currency) != (Decimal(demand.amount), demand.currency)",
+        "part.micro != Decimal(demand.amount)",
+        _OF_CLIENT,
+    ),
+    one(
         "one of two payments of a demand is taken",
         _CLIENT,
         '        if len(found) > 1:\n            raise DisputedError(f"the carrier has {len(found)} payments',

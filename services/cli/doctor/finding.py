@@ -51,7 +51,7 @@ def examine(checks: Iterable[tuple[str, Check]]) -> list[Finding]:
 
 
 def _is_error(finding: Finding) -> bool:
-    # What a check judges to be wrong says what to do.
+    # A fault that a check has judged comes with a remedy.
     return finding.level == "fail" and not finding.remedy
 
 

@@ -15,6 +15,7 @@ from services.cli.client import Page, System
 from services.cli.doctor.finding import Finding, examine, of_certificate, of_clock, of_disk
 from services.cli.doctor.folder import schema
 from services.cli.doctor.system import system_checks
+from services.cli.failures import CommandError
 from services.cli.postgresql_server import PostgresqlServer
 from tests.cli.processes import run, up
 from tests.cli.test_migrate import config_of, migrate
@@ -181,6 +182,22 @@ def test_databases_and_etcd_that_are_not_there_are_named(tmp_path: Path) -> None
 def test_what_is_found_is_judged(finding: Finding, level: str) -> None:
     assert finding.level == level
     assert bool(finding.remedy) == (level != "ok")
+
+
+def test_an_error_that_ended_several_checks_is_told_once() -> None:
+    def unreachable() -> list[Finding]:
+        raise CommandError("it cannot be reached")
+
+    down = [Finding(f"vendor {name}", "fail", "cannot be reached", "check the way out") for name in "ab"]
+    good = [Finding(f"certificate {name}", "ok", "90 days left") for name in "ab"]
+    checks = [
+        ("edge", unreachable),
+        ("clock", unreachable),
+        ("vendors", lambda: down),
+        ("c", lambda: good[:1]),
+        ("d", lambda: good[1:]),
+    ]
+    assert [each.check for each in examine(checks)] == ["edge", "vendor a", "vendor b", "certificate a", "certificate b"]
 
 
 def test_what_does_not_answer_in_time_has_failed() -> None:

@@ -50,6 +50,42 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_CLIENT,
     ),
     one(
+        "a payment that the carrier took with an error is given up",
+        _STEPS,
+        "find_payment(demand) if error.status in (400, 409) else None",
+        "find_payment(demand) if error.status == 409 else None",
+        _OF_STEPS,
+    ),
+    one(
+        "what is reserved still is taken for billed",
+        _STEPS,
+        '        raise LaterError(f"the carrier has not billed it yet',
+        "        return await self._move(demand, demand.to(State.SUCCEEDED))\n"
+        '        raise LaterError(f"the carrier has not billed it yet',
+        _OF_STEPS,
+    ),
+    one(
+        "what was billed in the place of its cancellation stays",
+        _STEPS,
+        "demand.to(State.RETURNED, demand.reason), return_of(demand))",
+        "demand.to(State.RETURNED, demand.reason))",
+        _OF_STEPS,
+    ),
+    one(
+        "a refund is asked for again before the carrier is looked at",
+        _STEPS,
+        "                found = await self._carrier.find_refund(demand)\n",
+        "                found = None\n",
+        _OF_STEPS,
+    ),
+    one(
+        "a payment of another purchase gives a refund back",
+        _DEMANDS,
+        'same_subscription = refund.subscription_id != "" and paid',
+        "same_subscription = paid",
+        "tests/billing/carrier/test_demands.py",
+    ),
+    one(
         "one of two payments of a demand is taken",
         _CLIENT,
         '        if len(found) > 1:\n            raise DisputedError(f"the carrier has {len(found)} payments',

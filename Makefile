@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 .PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench bench-peers clean mutate drill
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 27
 
 setup: $(VENV)/.installed ## make .venv with everything, .venv/bin/tokenline in it
 
@@ -28,7 +28,7 @@ PIP = $(BIN)/pip --disable-pip-version-check install
 # What running needs, some 270 MB; pip tells what it fetches.
 $(VENV)/.runs: requirements.lock requirements-build.lock pyproject.toml
 	@test -x $(BIN)/python || python3 -c 'import sys; v = sys.version_info; v[:2] == (3, 11) or sys.exit(f"Tokenline needs Python 3.11, and python3 is {v[0]}.{v[1]}: put python3.11 first in PATH as python3")'
-	@test -x $(BIN)/python || python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || { echo "python3 -m venv $(VENV)"; python3 -m venv $(VENV); } || { echo "python3 cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 	$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
 	$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -79,7 +79,8 @@ def _changes(entry: dict[str, Any]) -> Iterator[str]:
         elif field.endswith("_us"):
             yield f"{field.removesuffix('_us').replace('_', ' ')} {_time(int(value))}"
         else:
-            yield f"{field.replace('_', ' ')} {value}"
+            # Names of the contract, like PAYMENT_METHOD_EXTERNAL, without what the field says already.
+            yield f"{field.replace('_', ' ')} {str(value).removeprefix(f'{field.upper()}_')}"
 
 
 def _time(time_us: int) -> str:

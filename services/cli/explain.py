@@ -81,7 +81,8 @@ def explained_tables(call: Mapping[str, Any]) -> list[Any]:
     if receipt is None:
         return [*tables, text_of("The call is open: it is charged when it ends, or when nothing is heard of it any more.")]
     tables.append(_attempts_table(receipt["attempts"]))
-    tables += fields_of({"usage_is": _COUNTED_BY.get(receipt["provenance"], receipt["provenance"])})
+    if any(receipt["usage"].values()):
+        tables += fields_of({"usage_is": _COUNTED_BY.get(receipt["provenance"], receipt["provenance"])})
     for record in receipt["records"]:
         tables.append(_rated_table(record))
         if unpaid := record["unpaid"]:

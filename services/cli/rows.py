@@ -21,6 +21,10 @@ class Rows(Table):
         self._heading = heading
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.rows:
+            # A head without rows would look as if something were missing.
+            yield Text(f"{self._heading}: none", style="italic")
+            return
         yield Text(self._heading, style="italic")
         roomy = options.update(max_width=_ROOM)
         widths = [_width(console, roomy, column) for column in self.columns]

@@ -213,9 +213,10 @@ def _cell(now: Look) -> list[str]:
     without = sum(each["owner"] is None for each in now.partitions) if len(owners) > 1 else 0
     rows = sum(each["lag"] for each in now.partitions)
     behind_s = now.samples.highest("billing_export_lag_seconds")
-    export = f"export: {rows:,} journal rows" + ("" if behind_s is None else f", {behind_s:,.0f} s")
+    # Where all is exported, the time tells only how often the export looks.
+    late = f"{rows:,} journal rows" + ("" if behind_s is None or not rows else f", {behind_s:,.0f} s")
     replicas = f"{len(owners - {None}) or 1} for {len(now.partitions):,} partitions"
-    return [f"owners: {replicas}{f', {without:,} WITHOUT ONE' if without else ''}   {export} late"]
+    return [f"owners: {replicas}{f', {without:,} WITHOUT ONE' if without else ''}   export: {late} late"]
 
 
 def _tables(rates: _Rates, now: Look) -> list[Any]:

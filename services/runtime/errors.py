@@ -14,6 +14,8 @@ from grpc_status import rpc_status
 from tokenline.errors.v1 import errors_pb2
 
 DOMAIN: Final = "tokenline"
+# A status travels in headers, of which gRPC takes 8 KiB, twice: with 9 bytes for a character that is not ASCII, and with 4.
+_HEADER_BYTES_MAX: Final = 6 * 1024
 
 _STATUS_BY_REASON: Final = {
     errors_pb2.ERROR_REASON_INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -87,7 +89,17 @@ class ServiceError(Exception):
         detail = any_pb2.Any()
         detail.Pack(error_details_pb2.ErrorInfo(reason=self.reason_name, domain=DOMAIN))
         code: int = self.status_code.value[0]
-        return rpc_status.to_status(status_pb2.Status(code=code, message=self.message, details=[detail]))
+        return rpc_status.to_status(status_pb2.Status(code=code, message=_in_headers(self.message), details=[detail]))
+
+
+def _in_headers(message: str) -> str:
+    """The message, cut where its headers would be too large: then the caller would not get the reason either."""
+    room = _HEADER_BYTES_MAX
+    for place, character in enumerate(message):
+        room -= 3 if " " <= character <= "~" and character != "%" else 5 * len(character.encode(errors="replace"))
+        if room < 0:
+            return f"{message[:place]}..."
+    return message
 
 
 class SchemaError(Exception):

@@ -11,8 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from services.cli.client import Page, System
 from services.cli.doctor.finding import Finding, examine, of_certificate, of_clock, of_disk
 from services.cli.doctor.folder import schema
+from services.cli.doctor.system import system_checks
+from services.cli.failures import CommandError
 from services.cli.postgresql_server import PostgresqlServer
 from tests.cli.processes import run, up
 from tests.cli.test_migrate import config_of, migrate
@@ -181,6 +184,22 @@ def test_what_is_found_is_judged(finding: Finding, level: str) -> None:
     assert bool(finding.remedy) == (level != "ok")
 
 
+def test_an_error_that_ended_several_checks_is_told_once() -> None:
+    def unreachable() -> list[Finding]:
+        raise CommandError("it cannot be reached")
+
+    down = [Finding(f"vendor {name}", "fail", "cannot be reached", "check the way out") for name in "ab"]
+    good = [Finding(f"certificate {name}", "ok", "90 days left") for name in "ab"]
+    checks = [
+        ("edge", unreachable),
+        ("clock", unreachable),
+        ("vendors", lambda: down),
+        ("c", lambda: good[:1]),
+        ("d", lambda: good[1:]),
+    ]
+    assert [each.check for each in examine(checks)] == ["edge", "vendor a", "vendor b", "certificate a", "certificate b"]
+
+
 def test_what_does_not_answer_in_time_has_failed() -> None:
     never = Event()
 
@@ -193,3 +212,20 @@ def test_what_does_not_answer_in_time_has_failed() -> None:
     finally:
         never.set()
     assert (late.check, late.level, right.level) == ("slow", "fail", "ok")
+
+
+def test_a_large_page_of_metrics_is_read_once_and_only_what_is_looked_at() -> None:
+    class Counted(System):
+        read_paths: ClassVar[list[str]] = []
+
+        def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 0) -> dict[str, Any]:
+            return {"data": []}
+
+        def read(self, path: str, timeout_s: float = 0) -> Page:
+            self.read_paths.append(path)
+            return Page(b"calls{no label} no number\nregistry_catalog_refused 1\n", "")
+
+    found = {each.check: each for each in examine(system_checks(Counted("http://127.0.0.1:9", "token", "")))}
+    assert Counted.read_paths.count("/metrics") == 1
+    assert "stays in force" in found["registry"].found
+    assert found["export"].level == "ok"

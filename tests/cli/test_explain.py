@@ -100,6 +100,9 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
         "owed to deepseek: 0.006",
     ):
         assert said in page, page
+    # What was not used was counted by nobody.
+    unused = {**receipt, "usage": dict.fromkeys(receipt["usage"], 0)}
+    assert not any("usage_is" in str(each) for each in explained_tables({**told, "receipt": unused}))
 
 
 def test_a_refused_call_says_what_it_lacked(system: Up, ask: Callable[..., Any]) -> None:

@@ -31,6 +31,10 @@ def test_ids_stay_whole_in_every_width(width: int) -> None:
     assert ("  order id: ord-a6051406e8686d48\n" in text) == (width < 80)
 
 
+def test_a_table_without_rows_says_that_there_are_none() -> None:
+    assert shown(table("Charges of a month", ("at",), []), 80) == "Charges of a month: none\n"
+
+
 def test_times_are_told_to_the_second_in_a_form_that_options_take() -> None:
     answer: dict[str, object] = {
         "created_at": "2026-11-30T08:03:47.160932Z",

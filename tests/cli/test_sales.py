@@ -210,17 +210,25 @@ def test_who_gave_a_command_what_it_changed_and_why_is_told(system: Up, ask: Cal
     ask(
         "account", "reduce", account_id, "--bucket", bucket_id, "--amount", "0.5", "--reason", "a mistake", "--idempotency-key", "r"
     )
+    ask("offering", "order", "personal-10m", "--account", account_id, "--payment", "external", "--idempotency-key", "o")
     of_account = ("acts", "--account", account_id, "--data-dir", str(system.data_dir))
-    opened, granted, limited, reduced = run(*of_account).stdout.rstrip().splitlines()[-4:]
+    opened, granted, limited, reduced, ordered = run(*of_account).stdout.rstrip().splitlines()[-5:]
     for line, words in (
         (opened, ("administrator (admin_token, operator)", "account opened", "offering id default")),
         (granted, ("bucket granted", f"bucket id {bucket_id}", "amount 500.5 TOKEN")),
         (limited, ("limits set", "subject account", "day: 5 TOKEN in all")),
         (reduced, ("bucket reduced", f"bucket id {bucket_id}", "amount 0.5", "a mistake")),
+        (ordered, ("order placed", "payment method EXTERNAL", "amount 9.9 CNY")),
     ):
         assert all(word in line for word in (account_id, *words)), line
     told = json.loads(run(*of_account, "--actor", "administrator", "--output", "json").stdout)
-    assert [act["fact"] for act in told["data"]] == ["account_opened", "bucket_granted", "limits_set", "bucket_reduced"]
+    assert [act["fact"] for act in told["data"]] == [
+        "account_opened",
+        "bucket_granted",
+        "limits_set",
+        "bucket_reduced",
+        "order_placed",
+    ]
     for nobody in (("--actor", "somebody"), ("--until", "2020-01-01T00:00:00Z"), ("--from", "2999-01-01T00:00:00Z")):
         assert json.loads(run(*of_account, *nobody, "--output", "json").stdout)["data"] == []
 

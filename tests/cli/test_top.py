@@ -72,6 +72,11 @@ def shown(before: Look, now: Look, width: int = 80) -> list[str]:
 BEFORE = at(10, (100, 1_000, 0, 0, 10, 1, 10))
 
 
+def test_an_export_that_has_all_is_not_late() -> None:
+    exported = at(20, (100, 1_000, 0, 0, 10, 1, 10), partitions=[{"part_id": 0, "owner": None, "lag": 0}])
+    assert "owners: 1 for 1 partitions export: 0 journal rows late" in shown(BEFORE, exported)
+
+
 def test_rates_are_of_the_time_between_two_looks() -> None:
     lines = shown(BEFORE, at(20, (150, 3_000, 20, 10, 60, 26, 60)))
     assert lines[0].startswith("Tokenline at http://127.0.0.1:8081: ready, ")

@@ -71,11 +71,11 @@ def test_an_error_is_one_line_of_json_with_its_traceback() -> None:
 
 def test_a_text_that_anybody_sent_begins_no_line_and_commands_no_terminal() -> None:
     with written("text") as stream:
-        LOGGER.warning("GET %s failed", "/x\n2026-11-30T00:00:00Z ERROR forged: \x1b[2J\r")
+        LOGGER.warning("GET %s failed", "/x\n2026-11-30T00:00:00Z ERROR forged: \x1b[2J\x9b2J\r")
         LOGGER.handlers[-1].flush()
         first, second = stream.getvalue().splitlines()
     assert first.endswith(" WARNING edge.routing.router: GET /x")
-    assert second == "  2026-11-30T00:00:00Z ERROR forged: \\x1b[2J\\x0d failed"
+    assert second == "  2026-11-30T00:00:00Z ERROR forged: \\x1b[2J\\x9b2J\\x0d failed"
 
 
 def test_a_flood_from_one_place_is_bounded_and_no_line_that_somebody_is_owed_is_left_out() -> None:

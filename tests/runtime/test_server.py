@@ -9,10 +9,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.runtime.clients import connect
+from services.runtime.clients import answer, connect
+from services.runtime.errors import ServiceError
 from services.runtime.server import LIVENESS, GrpcServer
 from tests.trust.frames.cases import HELLO
 from tests.trust.frames.http2 import request
+from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
@@ -126,6 +128,21 @@ async def test_what_went_wrong_inside_is_told_to_the_log_alone(tmp_path: Path, c
     assert failed.value.details() == f"{method} failed inside the service; its log says why"
     assert b"swordfish" not in b"".join(bytes(str(value), "utf-8") for _, value in failed.value.trailing_metadata())
     assert "swordfish" in caplog.text
+
+
+@pytest.mark.parametrize("character", ["x", "%", "\u00e9", "\u7801", "\U0001f600"])
+async def test_a_reason_arrives_with_a_message_that_no_header_holds(tmp_path: Path, character: str) -> None:
+    async def refuse() -> None:
+        raise ServiceError(errors_pb2.ERROR_REASON_ITEM_UNKNOWN, f"no order {character * 9_000}")
+
+    server = GrpcServer([])
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(refuse), server.server)
+    async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
+        with pytest.raises(ServiceError) as refused:
+            await answer(registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=10))
+    assert refused.value.reason == errors_pb2.ERROR_REASON_ITEM_UNKNOWN
+    assert refused.value.message.startswith(f"no order {character * 100}")
+    assert refused.value.message.endswith(f"{character}...")
 
 
 @pytest.mark.parametrize("asked_s", [None, 86_400.0])

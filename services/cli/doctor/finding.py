@@ -43,8 +43,16 @@ def examine(checks: Iterable[tuple[str, Check]]) -> list[Finding]:
     found: list[Finding] = []
     for name, future in begun:
         late = [Finding(name, "fail", f"no answer within {TIMEOUT_S:g} s", "see that it runs, and is not overloaded")]
-        found += future.result() if future.done() and not future.cancelled() else late
+        told = future.result() if future.done() and not future.cancelled() else late
+        # An error that ended several checks, such as a system out of reach, is told once: by the first of them.
+        errors = {each.found for each in found if _is_error(each)}
+        found += [each for each in told if not _is_error(each) or each.found not in errors]
     return found
+
+
+def _is_error(finding: Finding) -> bool:
+    # A fault that a check has judged comes with a remedy.
+    return finding.level == "fail" and not finding.remedy
 
 
 def _findings(name: str, check: Check) -> list[Finding]:

@@ -29,7 +29,8 @@ def disk(check: str, path: Path) -> Iterator[Finding]:
     """The file system of a path, or of the first folder above it that is there."""
     there = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
     usage = shutil.disk_usage(there)
-    yield of_disk(check, usage.free, usage.total)
+    # As the system's metrics count: without what the file system keeps for root alone.
+    yield of_disk(check, usage.free, usage.used + usage.free)
 
 
 def _folder(folder: DataFolder) -> Iterator[Finding]:

@@ -141,7 +141,7 @@ def exception_handlers(
 
     def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         request_id = uuid7(clock.now_us())
-        logger.error("request %s, %s failed", request_id, request.scope["path"], exc_info=error)
+        logger.error("request %s, %s failed", request_id, request.scope.get("path_template"), exc_info=error)
         return answer(request, internal_error(), request_id)
 
     return {Problem: problem, ServiceError: service_error, HTTPException: http_exception, Exception: unexpected}

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.accounting.core.buckets import BUCKETS_MAX
 from services.accounting.core.commands import Answer, BucketsAdded, EndGrant, Failed, GrantAllowances, GrantEnded
 from services.accounting.core.terms import Cycle, Period
 from tests.accounting.ledger import ACCOUNT_ID, DAY, UNIT, fault_of, replayed, state_of, usage
-from tests.accounting.shop import CNY, Shopper, allowance, for_sale, go_to, lasting
+from tests.accounting.shop import CALENDAR, CNY, Shopper, allowance, for_sale, go_to, lasting
 
 WHOLE_MONTHS = Cycle(Period.MONTH, 1, calendar=True, prorated=False)
 BUNDLE = for_sale("bundle", allowance(50, allowance_id="tokens"), allowance(5, allowance_id="extra"), cycle=WHOLE_MONTHS)
@@ -82,6 +83,28 @@ def test_a_grant_ends_when_its_system_says_so_and_what_was_used_stays_used(famil
     # Nor does a repeat of the grant bring it back.
     assert isinstance(family.unchanged_by(wish()), BucketsAdded)
     assert fault_of(family.unchanged_by(EndGrant(ACCOUNT_ID, "line-9"))) == "ITEM_UNKNOWN"
+
+
+def test_the_end_of_a_grant_ends_none_whose_key_begins_like_its_own(family: Shopper) -> None:
+    granted(family, wish("gift"))
+    granted(family, wish("gift", "line-10"))
+    family.ask(EndGrant(ACCOUNT_ID, "line-1"))
+    assert left(family) == 10
+
+
+def test_a_grant_with_an_end_of_its_own_is_no_share_of_a_month() -> None:
+    prorated = for_sale("prorated", allowance(31), cycle=CALENDAR)
+    family = Shopper(prorated)
+    go_to(family, "2026-12-30 00:00")
+    assert [each.amount for each in granted(family, wish("prorated")).buckets] == [2 * UNIT]
+    own = wish("prorated", "line-2", valid_until_us=family.now_us + DAY)
+    assert [each.amount for each in granted(family, own).buckets] == [31 * UNIT]
+
+
+def test_grants_end_where_an_account_has_no_room_for_more_buckets(family: Shopper) -> None:
+    for number in range(BUCKETS_MAX):
+        granted(family, wish("gift", f"line-{number}"))
+    assert fault_of(family.unchanged_by(wish("gift", "one more"))) == "NOT_POSSIBLE"
 
 
 def test_a_grant_repays_debt_first(family: Shopper) -> None:

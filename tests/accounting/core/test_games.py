@@ -28,7 +28,7 @@ from services.accounting.core.commands import (
     TransferView,
     WriteOffDebt,
 )
-from services.accounting.core.entries import BucketGranted, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
+from services.accounting.core.entries import BucketGranted, DebtRepaid, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
 from services.accounting.core.sales.credit import credit_of, worth
 from services.accounting.core.terms import Cycle, Payment, Period
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, replayed, state_of, usage
@@ -519,6 +519,31 @@ def test_a_phone_bill_falls_by_what_is_refunded(buyer: Shopper) -> None:
     assert lines_of(buyer) == [(50 * UNIT, 3_330_000, 46_670_000)]
 
 
+def test_of_two_lines_that_of_the_purchase_falls_first_and_then_the_latest(buyer: Shopper) -> None:
+    small = buyer.order("phone-small", Payment.PHONE_BILL)
+    buyer.pass_time(DAY)
+    # The first line pays for it as far as it goes.
+    buyer.order("phone-large", Payment.PHONE_BILL)
+    pack = buyer.order("pack", Payment.PHONE_BILL)
+    assert lines_of(buyer) == [(50 * UNIT, 50 * UNIT, 0), (100 * UNIT, 39_800_000, 0)]
+    refund(buyer, pack.order_id, "pack")
+    assert lines_of(buyer) == [(50 * UNIT, 50 * UNIT, 0), (100 * UNIT, 10_800_000, 0)]
+    refund(buyer, small.subscription_id, "small")
+    assert lines_of(buyer) == [(50 * UNIT, 50 * UNIT - 9_240_000, 9_240_000), (100 * UNIT, 10_800_000, 0)]
+
+
+def test_a_line_of_another_unit_gets_no_money_back() -> None:
+    points = for_sale("points", allowance(50, "POINT", postpaid=True), tariffs={"points": flat(EACH, "POINT")})
+    shopper = Shopper(PHONE_SMALL, PACK, points)
+    shopper.order("phone-small", Payment.PHONE_BILL)
+    pack = shopper.order("pack", Payment.PHONE_BILL)
+    shopper.pass_time(1)
+    shopper.order("points", Payment.FREE)
+    shopper.event(usage(20), model="points")
+    refund(shopper, pack.order_id)
+    assert lines_of(shopper) == [(50 * UNIT, 10_900_000, 0), (50 * UNIT, 20 * UNIT, 0)]
+
+
 def test_a_phone_bill_that_was_confirmed_outside_is_refunded_outside(buyer: Shopper) -> None:
     orders = [buyer.confirm(buyer.order("pack", Payment.PHONE_BILL), reference) for reference in ("bill-7", "bill-8")]
     buyer.order("phone-small", Payment.PHONE_BILL)
@@ -712,6 +737,16 @@ def test_lines_of_two_purchases_are_lent_beside_one_another(cycle: Cycle | None)
     assert [granted for granted, *_ in lines_of(shopper)] == [100 * UNIT, 100 * UNIT]
 
 
+@pytest.mark.parametrize("used_yuan", [20, 40])
+def test_two_lines_of_a_plan_are_lent_once_together(used_yuan: int) -> None:
+    lines = [allowance(30, CNY, allowance_id=name, postpaid=True) for name in ("first", "second")]
+    shopper = Shopper(*(for_sale(name, *lines, tariffs={"flat": flat(EACH, CNY)}) for name in ("one", "other")))
+    order = shopper.order("one", Payment.FREE)
+    shopper.event(usage(used_yuan))
+    changed(shopper, order, "other", Payment.FREE)
+    assert lent(shopper) == 60
+
+
 # How long money lives that comes back
 
 
@@ -769,6 +804,33 @@ def test_what_a_change_does_not_give_back_comes_back_later_as_it_was_paid(buyer:
     assert come_back(buyer) == [(8_013_332, 40), (37_900_000, 100), (2_323_334, 200)]
 
 
+def test_money_comes_back_in_two_steps_as_it_was_paid(shopper: Shopper) -> None:
+    (first,) = shopper.state.buckets.values()
+    shopper.ask(ReduceBucket(ACCOUNT_ID, first.bucket_id, first.remaining - 12 * UNIT, "moved away", "reduce"))
+    shopper.grant(37_900_000, unit=CNY, valid_for_us=500 * DAY)
+    order = shopper.order("large", Payment.PREPAID)
+    changed(shopper, order, "middle")
+    assert come_back(shopper) == [(18_336_666, 500)]
+    refund(shopper, order.subscription_id)
+    # 28.903333 are left of 29.9: all of the last to pay that is not back yet, and of the first.
+    assert come_back(shopper) == [(9_340_000 - 1, 400), (19_563_334, 500)]
+
+
+def test_money_of_a_renewal_comes_back_although_a_like_subscription_is_paid_outside(buyer: Shopper) -> None:
+    buyer.money(30, valid_for_us=40 * DAY)
+    order = buyer.order("small", Payment.PREPAID)
+    buyer.pass_time(DAY)
+    buyer.confirm(buyer.order("small", Payment.EXTERNAL))
+    # The one that renews comes after the other one now.
+    buyer.state.subscriptions[order.subscription_id] = buyer.state.subscriptions.pop(order.subscription_id)
+    buyer.pass_time(29 * DAY)
+    buyer.ask(ApplyDue(ACCOUNT_ID))
+    assert buyer.state_of_subscription(order.subscription_id) == ("active", 2, "small")
+    refund(buyer, order.subscription_id)
+    (granted,) = [each for each in buyer.last_entries if isinstance(each, BucketGranted)]
+    assert granted.valid_until_us == buyer.now_us + 10 * DAY
+
+
 def test_money_of_very_many_buckets_comes_back_in_sixteen(buyer: Shopper) -> None:
     for days in range(1, 31):
         buyer.money(1 if days < 30 else 30, valid_for_us=days * DAY)
@@ -778,6 +840,31 @@ def test_money_of_very_many_buckets_comes_back_in_sixteen(buyer: Shopper) -> Non
     assert (len(back), sum(amount for amount, _ in back)) == (16, 48_236_666)
     # Nothing but the least part of all lives longer than it would have.
     assert back[-1] == (20_900_000, 30)
+    for days in range(2, 31):
+        assert sum(amount for amount, end in back if end >= days) <= 20_900_000 + (30 - days) * UNIT + 336_666
+
+
+@pytest.mark.parametrize("how", ["a change", "a refund"])
+def test_money_that_comes_back_repays_debt_once(how: str) -> None:
+    models = {"flat": flat(EACH), "other": flat(EACH, CNY)}
+    plans = [
+        for_sale(f"{amount}", allowance(amount, CNY, model_group="flat"), price=amount * UNIT, tariffs=models)
+        for amount in (10, 50)
+    ]
+    shopper = Shopper(*plans, model_groups={"flat": frozenset({"flat"})})
+    go_to(shopper, "2026-11-01 00:00")
+    for days in (40, 80):
+        shopper.money(25, valid_for_us=days * DAY)
+    order = shopper.order("50", Payment.PREPAID)
+    shopper.event(usage(3), model="other")
+    assert shopper.state.debts[CNY].outstanding == 3 * UNIT
+    if how == "a change":
+        # The allowance of the new plan repays it, so that nothing of it is left for the money.
+        assert returned(changed(shopper, order, "10").returned).amount == 38_333_333  # type: ignore[arg-type]  # it has come back
+    else:
+        refund(shopper, order.subscription_id)
+    repaid = [each.amount for each in shopper.last_entries if isinstance(each, DebtRepaid)]
+    assert (sum(repaid), shopper.state.debts[CNY].outstanding) == (3 * UNIT, 0)
 
 
 def test_a_price_that_older_code_took_comes_back_for_a_year(buyer: Shopper) -> None:

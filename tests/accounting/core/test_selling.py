@@ -11,7 +11,7 @@ from services.accounting.core.commands import (
     Ordered,
     Settled,
 )
-from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, PriceCharged
+from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, OrderPlaced, PriceCharged
 from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, replayed, state_of, usage
@@ -306,6 +306,30 @@ def test_a_line_that_renews_in_the_same_moment_pays_what_was_bought_before_it(sh
     assert not any(order.state == "awaiting_payment" for order in shopper.state.orders.values())
     assert [entry.amount for entry in shopper.last_entries if isinstance(entry, PriceCharged)] == [9_900_000, 9_900_000]
     assert not any(isinstance(entry, OrderFailed) for entry in shopper.last_entries)
+
+
+def test_a_line_that_the_next_terms_bring_pays_what_renews_in_the_same_moment(shopper: Shopper) -> None:
+    go_to(shopper, "2026-11-01 00:00")
+    plain = shopper.confirm(shopper.order("ten", Payment.PHONE_BILL), "first bill")
+    later = shopper.confirm(shopper.order("ten", Payment.EXTERNAL))
+    shopper.change(later.subscription_id, "phone", Payment.PHONE_BILL, at_once=False)
+    go_to(shopper, "2026-12-01 00:00")
+    poke(shopper)
+    # A line that comes with a plan pays that plan's own price, too.
+    assert {shopper.state_of_subscription(each.subscription_id)[0] for each in (plain, later)} == {"active"}
+    assert not any(isinstance(entry, OrderPlaced) for entry in shopper.last_entries)
+    assert [entry.amount for entry in shopper.last_entries if isinstance(entry, PriceCharged)] == [9_900_000, 9_900_000]
+
+
+def test_each_renewal_that_is_paid_outside_is_an_order_of_its_own(shopper: Shopper) -> None:
+    shopper.confirm(shopper.order("ten", Payment.PHONE_BILL), "first bill")
+    for bill in ("second bill", "third bill"):
+        shopper.pass_time(31 * DAY)
+        poke(shopper)
+        (waiting,) = [each for each in shopper.state.orders.values() if each.state == "awaiting_payment"]
+        shopper.ask(ConfirmPayment(ACCOUNT_ID, waiting.order_id, bill))
+    placed = [entry.order_id for entry in shopper.entries if isinstance(entry, OrderPlaced)]
+    assert len(set(placed)) == 3
 
 
 # Change and end

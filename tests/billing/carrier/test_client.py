@@ -198,7 +198,12 @@ async def test_an_answer_about_something_else_is_not_believed_and_a_record_of_it
 async def test_an_answer_to_a_refund_about_something_else_is_not_believed(bill: Bill) -> None:
     paid = await bill.carrier.pay(demand(), reserves=False)
     back = demand(2, source=Source.REFUND, payment_id=paid.payment_id)
-    for member, value in (("refundAmount.chargingInformation.amount", 0.002), ("clientCorrelator", "another")):
+    for member, value in (
+        ("refundAmount.chargingInformation.amount", 0.002),
+        ("refundAmount.chargingInformation.currency", "EUR"),
+        ("clientCorrelator", "another"),
+        ("referenceCode", "another"),
+    ):
         bill.next("createRefund", carried_out=True, changes={f"amountTransaction.{member}": value})
         with pytest.raises(UnclearError, match="not what was asked for"):
             await bill.carrier.give_back(back)

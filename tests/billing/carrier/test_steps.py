@@ -9,7 +9,7 @@ from services.billing.carrier.demands import State, of_order
 from services.billing.carrier.worker import ask_again
 from services.billing.items import Kind, PaidBy
 from services.runtime.errors import ServiceError
-from tests.billing.carrier.bill import ACCOUNT, LINE, PRICE, Bill
+from tests.billing.carrier.bill import ACCOUNT, LATER_US, LINE, PRICE, Bill
 
 _AMOUNT: Final = "amountTransaction.paymentAmount.chargingInformation.amount"
 # JSON that is nested deeper than anybody reads.
@@ -64,6 +64,7 @@ async def test_an_order_that_was_confirmed_by_its_payment_is_not_billed_again(bi
         {"changes": {"paymentId": "pay-1\n"}, "carried_out": True},
         {"changes": {"paymentId": ".."}, "carried_out": True},
         {"changes": {_AMOUNT: "1e999999"}, "carried_out": True},
+        {"status": 400, "code": "INVALID_ARGUMENT", "carried_out": True},
         {"changes": {_AMOUNT: "9" * 19}, "carried_out": True},
         {"changes": {_AMOUNT: "1e-19"}, "carried_out": True},
         {"changes": {_AMOUNT: "sNaN"}, "carried_out": True},
@@ -125,6 +126,33 @@ async def test_a_refused_order_ends_and_says_why(bill: Bill, ending: str) -> Non
     assert bill.orders.states == {"ord-1": "failed"}
     assert bill.billed() == []
     assert (bill.worker.open, bill.worker.failed) == (0, 1)
+
+
+async def test_what_is_reserved_still_after_its_confirmation_is_not_billed_yet(two_steps: Bill) -> None:
+    bill = two_steps
+    bill.next("retrievePayment", times=3, carried_out=True, changes={"paymentStatus": "reserved"})
+    await bill.place()
+    await bill.worker.round()
+    assert bill.simulator.served["confirmPayment"] == 1
+    assert (await bill.only()).state == State.CONFIRMING
+    await bill.rounds()
+    assert (await bill.only()).state == State.SUCCEEDED
+
+
+async def test_what_the_carrier_bills_although_it_shall_be_cancelled_goes_back(two_steps: Bill) -> None:
+    bill = two_steps
+    await bill.place()
+    bill.next(bill.paying, cut=True, carried_out=True)
+    await bill.worker.round()
+    bill.orders.states["ord-1"] = "failed"
+    bill.next("cancelPayment", status=503, code="UNAVAILABLE")
+    bill.clock.time_us += LATER_US
+    await bill.worker.round()
+    assert (await bill.only()).state == State.CANCELLING
+    bill.simulator.ledger.payments[0].status = "succeeded"
+    await bill.rounds()
+    assert bill.billed_amount() == 0
+    assert {each.state for each in await bill.demands()} == {State.RETURNED, State.SUCCEEDED}
 
 
 async def test_a_payment_that_is_done_later_is_waited_for(bill: Bill) -> None:
@@ -263,6 +291,7 @@ async def test_a_payment_outside_that_goes_back_is_refunded(bill: Bill) -> None:
         {"body": "nothing", "carried_out": True},
         {"body": _DEEP, "carried_out": True},
         {"changes": {"amountTransaction.refundAmount.chargingInformation.amount": 0.001}, "carried_out": True},
+        {"status": 400, "code": "INVALID_ARGUMENT", "carried_out": True},
         {"status": 409, "code": "ALREADY_EXISTS"},
         {"status": 422, "code": "CARRIER_BILLING_REFUND.INVALID_PAYMENT_STATUS"},
     ],
@@ -270,11 +299,33 @@ async def test_a_payment_outside_that_goes_back_is_refunded(bill: Bill) -> None:
 )
 async def test_a_refund_goes_back_once_whatever_the_answer(bill: Bill, behaviour: dict[str, Any]) -> None:
     await bill.sell_on_credit()
-    await bill.rounds()
+    # Few, so that the carrier knows the token still.
+    await bill.rounds(3)
     bill.next("createRefund", **behaviour)
     await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
     await bill.rounds()
     assert bill.billed_amount() == PRICE - 4_000_000
+    assert {each.state for each in await bill.demands()} == {State.SUCCEEDED}
+    assert len(bill.simulator.ledger.payments[0].refunds) == 1
+
+
+async def test_after_a_lost_answer_to_a_refund_the_carrier_is_looked_at_before_it_is_asked_again(bill: Bill) -> None:
+    await bill.sell_on_credit()
+    # Few, so that the carrier knows the token still.
+    await bill.rounds(3)
+    bill.next("createRefund", cut=True, carried_out=True)
+    await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
+    await bill.rounds()
+    assert (bill.simulator.served["createRefund"], bill.billed_amount()) == (1, PRICE - 4_000_000)
+
+
+async def test_a_carrier_that_was_away_for_long_is_asked_within_ten_minutes(bill: Bill) -> None:
+    bill.next(bill.paying, cut=True, times=12)
+    await bill.place()
+    for _ in range(13):
+        await bill.worker.round()
+        bill.clock.time_us += 600 * 1_000_000
+    assert bill.billed_amount() == PRICE
 
 
 async def test_a_refund_that_the_carrier_does_not_show_is_looked_at_again(bill: Bill) -> None:

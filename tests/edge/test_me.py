@@ -174,9 +174,7 @@ async def test_a_receipt_tells_what_a_call_used_and_cost(running: Cell) -> None:
     assert receipt["charged_amount"] == 60_000_000
 
 
-@pytest.mark.parametrize(
-    "charging_id", ["nothing", "01890a5d-ac96-774b-bcce-b302099a8057", "01890A5D-AC96-774B-BCCE-B302099A8057", "%00"]
-)
+@pytest.mark.parametrize("charging_id", ["nothing", "01890a5d-ac96-774b-bcce-b302099a8057", "01890A5D-AC96-774B-BCCE-B302099A8057"])
 async def test_an_unknown_receipt_is_404(running: Cell, charging_id: str) -> None:
     _, api_key = await running.subscriber("receipt")
     missing = await running.call("GET", f"/v1/me/receipts/{charging_id}", api_key)

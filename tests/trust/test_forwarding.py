@@ -120,7 +120,7 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
         assert await refused("GrantBucket", granting) == f"{said}GrantBucket"
         # Whoever says himself that he passes something on is believed no more.
         assert await refused("GrantBucket", granting, ("tokenline-forwarded", "1")) == f"{said}GrantBucket"
-        assert await refused("GetAccount", pb.GetAccountRequest(account_id=account_id)) == f"{said}GetAccount"
+        assert await refused("HasOffering", pb.HasOfferingRequest(account_id=account_id)) == f"{said}HasOffering"
         account = (await answer(stub.GetAccount(pb.GetAccountRequest(account_id=account_id), timeout=20))).account
         assert list(account.buckets) == []
 

@@ -198,4 +198,18 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         '            elif paid.payment_status == "lost" and not await self._is_under_way(paid):\n',
         _OF_COMPARISON,
     ),
+    one(
+        "a returned payment is given back by any of its order",
+        _DEMANDS,
+        "        return paid.demand_id == refund.of_demand\n",
+        "        return paid.order_id == refund.order_id\n",
+        "tests/billing/carrier/test_demands.py",
+    ),
+    one(
+        "a carrier that asks for time gets none",
+        _STEPS,
+        "_RETRY_S_MAX), retry_after_s)",
+        "_RETRY_S_MAX), 0)",
+        _OF_STEPS,
+    ),
 )

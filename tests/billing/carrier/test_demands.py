@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.billing.carrier.demands import Demand, Source, State, share_of
+from services.billing.carrier.demands import Demand, Source, State, again, return_of, share_of
 
 
 def payment(number: int, **fields: Any) -> Demand:
@@ -39,3 +39,13 @@ def test_what_went_back_is_gone_and_what_was_denied_is_not() -> None:
     assert payer_of(wanted, payment(1), before._replace(state=State.SUCCEEDED)) == ""
     assert payer_of(wanted, payment(1), before._replace(state=State.ASKING)) == ""
     assert payer_of(wanted, payment(1), before._replace(state=State.DENIED)) == "pay-1"
+
+
+def test_a_payment_whose_order_came_to_nothing_gives_back_itself_and_no_other_does() -> None:
+    first, later = payment(1), payment(2, order_id="ord-1")
+    returned = return_of(first)
+    assert payer_of(returned, first, later) == "pay-1"
+    gone = refund(demand_id="ref-0", amount=5_000, of_demand="pay-1", state=State.SUCCEEDED)
+    assert payer_of(returned, first, later, gone) == ""
+    # Asked again after the carrier denied it, it is still that payment's.
+    assert payer_of(again(returned.to(State.DENIED)), first, later) == "pay-1"

@@ -95,6 +95,16 @@ async def test_after_a_lost_answer_the_carrier_is_looked_at_before_it_is_asked_a
     assert bill.simulator.served["retrievePayments"] == 1
 
 
+async def test_a_carrier_is_asked_again_no_sooner_than_it_says(bill: Bill) -> None:
+    await bill.place()
+    bill.next(bill.paying, status=429, code="TOO_MANY_REQUESTS", retry_after_s=30)
+    await bill.worker.round()
+    for seconds, asked in ((29, 1), (1, 2)):
+        bill.clock.time_us += seconds * 1_000_000
+        await bill.worker.round()
+        assert bill.simulator.served[bill.paying] == asked
+
+
 async def test_a_correlator_that_the_carrier_knows_already_is_no_refusal(bill: Bill) -> None:
     bill.simulator.ledger.answers_repeats = False
     await bill.place()

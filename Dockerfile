@@ -19,12 +19,18 @@ RUN python3 -m venv --without-pip /opt/tokenline \
  && python3 -m compileall -q -j 0 /opt/tokenline/lib
 
 FROM packages AS tokenline
-COPY services /opt/tokenline/lib/python3.11/site-packages/services
-COPY protos/gen /opt/tokenline/lib/python3.11/site-packages
-COPY LICENSE /opt/tokenline/
-# The file system is read-only where it runs, so byte code is made here.
-RUN printf '#!/opt/tokenline/bin/python\nfrom services.cli.main import main\n\nmain()\n' > /opt/tokenline/bin/tokenline \
- && chmod 755 /opt/tokenline/bin/tokenline \
+COPY requirements-build.lock /src/
+RUN python3 -m venv --without-pip /opt/build \
+ && python3 -m pip --python /opt/build/bin/python install --no-cache-dir --disable-pip-version-check \
+    --root-user-action=ignore --require-hashes -r /src/requirements-build.lock
+COPY pyproject.toml README.md LICENSE /src/
+COPY services /src/services
+COPY protos/gen /src/protos/gen
+# The wheel, as anybody installs it: with its command, and what Python knows of it, its version for one. The file system is read-only
+# where it runs, so byte code is made here.
+RUN cp /src/LICENSE /opt/tokenline/ && cd /src && /opt/build/bin/python -m hatchling build --target wheel --directory /src/wheel \
+ && python3 -m pip --python /opt/tokenline/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
+    --root-user-action=ignore --no-deps --no-index /src/wheel/tokenline-*.whl \
  && ln -s lib/python3.11/site-packages/services/registry/base_catalog /opt/tokenline/catalog \
  && python3 -m compileall -q /opt/tokenline/lib/python3.11/site-packages/services /opt/tokenline/lib/python3.11/site-packages/tokenline \
     /opt/tokenline/lib/python3.11/site-packages/etcdserverpb

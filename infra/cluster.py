@@ -142,9 +142,8 @@ def up(region: str) -> None:
 
 def code_digest() -> str:
     """Changes with what goes into the image."""
-    listed = run(
-        "git", "ls-files", "--cached", "--others", "--exclude-standard", "Dockerfile", "requirements.lock", "services", "protos/gen"
-    )
+    texts = ("Dockerfile", "LICENSE", "README.md", "pyproject.toml", "requirements.lock", "requirements-build.lock")
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", *texts, "services", "protos/gen")
     existing = "\n".join(name for name in listed.split() if (ROOT / name).exists())
     hashes = run("git", "hash-object", "--stdin-paths", given=existing)
     return run("git", "hash-object", "--stdin", given=existing + hashes)[:12]

@@ -29,7 +29,7 @@ ADJUSTED = """\
 price_adjustments:
   - adjustment_id: flash
     of_tariff_id: list-price-usd
-    version: 1
+    version: 3
     rates: [{model_id: qwen3.8-flash, input: 0.225, cached_input: 0.016, cache_write: 0.2, output: 0.47}]
 """
 # A working day's morning in China: a list price with windows would have its peak there, whenever the test runs.
@@ -101,12 +101,12 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
 
     explained = answer("explain", "metered-usd", "--model", "qwen3.8-flash", "--at", FORENOON, "--data-dir", data_dir)
     (price,) = explained["prices"]
-    assert (price["tariff_id"], price["version"], price["rates"]["input"], price["unit"]) == ("list-price-usd", 5, "0.225", "USD")
+    assert (price["tariff_id"], price["version"], price["rates"]["input"], price["unit"]) == ("list-price-usd", 7, "0.225", "USD")
     lines = LIST_PRICES.read_text(encoding="utf-8").splitlines()
     row = next(number for number, line in enumerate(lines, 1) if "{model_id: qwen3.8-flash" in line)
     assert [(each["file"], each["line"], each["part"]) for each in price["made_of"]] == [
         (str(LIST_PRICES), row, "version 4, row of 'qwen3.8-flash'"),
-        (str(data_dir / "catalog" / "catalog.yaml"), 5, "+ version 1, row of 'qwen3.8-flash'"),
+        (str(data_dir / "catalog" / "catalog.yaml"), 5, "+ version 3, row of 'qwen3.8-flash'"),
     ]
 
     back = answer("rollback", "1", "--data-dir", data_dir, "--yes")
@@ -119,7 +119,7 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
 
 
 def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
-    folder = write(tmp_path / "shop", ADJUSTED.replace("input: 0.225", "input: -1").replace("version: 1", "version: 0")).parent
+    folder = write(tmp_path / "shop", ADJUSTED.replace("input: 0.225", "input: -1").replace("version: 3", "version: 0")).parent
     for command in ("validate", "diff"):
         done = tokenline(command, folder, "--data-dir", data_dir)
         assert (done.exit_code, done.output.splitlines()) == (

@@ -47,6 +47,13 @@ class FailedAttempt(NamedTuple):
         """Whether another route would fail in the same way."""
         return self.meaning in CLIENTS
 
+    @property
+    def word(self) -> str:
+        """The meaning for logs and metrics; without one `certificate` where that was not taken, else the outcome."""
+        if self.meaning is not None:
+            return self.meaning.name.lower()
+        return "certificate" if self.failure.certificate_fault else self.failure.outcome
+
 
 def failed_attempt(route: Route, failure: VendorFailure) -> FailedAttempt:
     """A route's failure with its meaning."""
@@ -130,7 +137,7 @@ class Turn:
             is_lost = failure.outcome in _LOST
             opened = breaker.failed(self._account_id, self._era, self._began_s, now_s, is_lost=is_lost)
         wait_s = breaker.wait_s(self._account_id, now_s)
-        route, word = self.route, attempt.meaning.name.lower() if attempt.meaning is not None else failure.outcome
+        route = self.route
         if opened and wait_s >= _LOGGED_S:
             health.is_told = True
             logger.warning(
@@ -139,7 +146,7 @@ class Turn:
                 "" if breaker.only is None else f" of account {breaker.only}",
                 route.vendor_model_id,
                 wait_s,
-                word,
+                attempt.word,
             )
         elif not failure.retry_after_ms and health.begins_to_fail(now_s):
             logger.warning(
@@ -147,7 +154,7 @@ class Turn:
                 route.vendor_id,
                 route.vendor_model_id,
                 health.failed_in_a_row,
-                word,
+                attempt.word,
             )
         return attempt
 

@@ -32,6 +32,11 @@ _VENDORS: Final[Mapping[str, tuple[Level, str, str]]] = {
     ),
     "busy": ("warn", "says that we ask too often", "spread the calls, or have the vendor raise the limit"),
     "failing": ("fail", "fails", "calls go to other routes, where there are any; ask the vendor"),
+    "certificate_refused": (
+        "fail",
+        "shows a certificate that we do not take",
+        "if it has ended, only the vendor can mend it: see that this machine's clock is right, and take the vendor out meanwhile",
+    ),
     "unreachable": ("fail", "cannot be reached", "check the way out: DNS, firewall, its address in the catalog"),
     "no_secret": ("warn", "has no secret here, its routes are left out", "set its secret, or take it out of the catalog"),
 }
@@ -124,8 +129,9 @@ def _vendors(system: System) -> Iterator[Finding]:
 def _details(vendor: Mapping[str, Any]) -> str:
     if vendor["duration_ms"] is None:
         return ""
-    status = f"HTTP {vendor['http_status']}{f' {code}' if (code := vendor['code']) else ''}, " if vendor["http_status"] else ""
-    return f" ({status}{vendor['duration_ms']:,} ms)"
+    status = f"HTTP {vendor['http_status']}" if vendor["http_status"] else ""
+    answered = " ".join(filter(None, (status, vendor["code"])))
+    return f" ({answered}{', ' if answered else ''}{vendor['duration_ms']:,} ms)"
 
 
 def _routes(samples: Samples) -> Iterator[Finding]:

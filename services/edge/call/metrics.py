@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 _ADVICE: Final = {
     "account": "refuses our account: look at its secret and its balance there",
     "unreachable": "cannot be reached: look at its address and the network",
+    "certificate": "shows a certificate that is not taken: look at its validity, and at this machine's clock and authorities",
 }
 _ADVICE_S: Final = 60.0
 # Upper ends in seconds, as OpenTelemetry advises for models.
@@ -105,14 +106,18 @@ class CallMetrics:
         """
         self.doubts.add(vendor_id, doubt)
 
-    def failed(self, vendor_id: str, meaning: str) -> None:
-        """Counts a failure by its error's meaning (`account` is the operator's own trouble with the vendor), or by the outcome."""
+    def failed(self, vendor_id: str, meaning: str, details: str = "") -> None:
+        """Counts a failure by its error's meaning (`account` is the operator's own trouble with the vendor), or by the outcome.
+
+        `details` go into the log: never a vendor's words, which may quote a prompt or a secret.
+        """
         self.failures.add(vendor_id, meaning)
         if (advice := _ADVICE.get(meaning)) is not None:
             now_s = self._monotonic_s()
             if now_s - self._advised.get((vendor_id, meaning), float("-inf")) >= _ADVICE_S:
                 self._advised[vendor_id, meaning] = now_s
-                logger.warning("vendor %s %s; its calls fail or go to other vendors", vendor_id, advice)
+                told = f"{advice} ({details})" if details else advice
+                logger.warning("vendor %s %s; its calls fail or go to other vendors", vendor_id, told)
 
     def export(self) -> None:
         """Shows the counts from now on."""

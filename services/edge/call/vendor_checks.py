@@ -30,7 +30,8 @@ class VendorChecks:
         """One line for each vendor of the catalog, by its `state`.
 
         simulated and no_secret: not asked. ok; reachable: it answers, but this path says nothing of the secret; key_refused;
-        account_refused, as for arrears; busy: too many requests; failing: an error of its own; unreachable.
+        account_refused, as for arrears; busy: too many requests; failing: an error of its own; certificate_refused: we do not take
+        its certificate, and `code` says why; unreachable.
         """
         return list(await asyncio.gather(*(_line(self._vendors, snapshot, each.vendor_id) for each in snapshot.catalog.vendors)))
 
@@ -73,6 +74,8 @@ async def _ask(vendors: VendorClient, endpoint: Endpoint) -> tuple[str, int, str
 
 def _state(endpoint: Endpoint, failure: VendorFailure) -> tuple[str, int, str]:
     status = failure.http_status
+    if failure.certificate_fault:
+        return "certificate_refused", 0, failure.certificate_fault
     if failure.outcome != "refused":
         return "unreachable", status, ""
     fault = fault_of(status, failure.body, failure.retry_after_ms)

@@ -129,8 +129,10 @@ class HttpVendorClient:
                 _, connection = await loop.create_connection(
                     _Connection, target.host, target.port, ssl=self._tls if target.tls else None
                 )
+        except ssl.SSLCertVerificationError as error:
+            raise VendorFailure("unreachable", certificate_fault=error.verify_message) from error
         except (OSError, TimeoutError) as error:
-            # OSError also stands for names that do not resolve and certificates that are not valid.
+            # OSError also stands for names that do not resolve.
             raise VendorFailure("unreachable") from error
         return connection
 

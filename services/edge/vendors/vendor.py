@@ -27,7 +27,8 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
     """A vendor did not give the requested answer.
 
     `http_status` is 0 when there was none. `body` holds a refusing vendor's words, at most 64 KiB; they may quote the prompt, so
-    they are never logged. `fault` is read from them, or from an error within an answer.
+    they are never logged. `fault` is read from them, or from an error within an answer. `certificate_fault` says in the TLS
+    library's words why an unreachable vendor's certificate is not taken.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
         body: bytes = b"",
         fault: VendorFault | None = None,
         retry_after_ms: int = 0,
+        certificate_fault: str = "",
     ) -> None:
         super().__init__(outcome)
         self.outcome: Outcome = outcome
@@ -44,6 +46,7 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
         self.body = body
         self.fault = fault
         self.retry_after_ms = retry_after_ms
+        self.certificate_fault = certificate_fault
 
 
 class VendorAnswer(Protocol):

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.registry.catalog import Catalog, Model
 from services.registry.catalog_folder import base_catalog_folder, catalog_of, read_folders
-from services.registry.tariffs import ModelRates, Rates
+from services.registry.tariffs import ModelRates, Rates, Tariff
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "models.md"
 
@@ -23,8 +23,8 @@ price is known; prices that their source gives doubtfully are left out. `GET /v1
 own layers, and `tokenline price --input N --output N` what a call would cost on each model.
 
 Prices are per 1,000,000 tokens: input / input from the vendor's cache / output. Other classes (cache writes, sound, images) stand
-in the files. A model marked * has sources that differ; its entry there says what the others have. The numbers in brackets are the
-sources:
+in the files. A price after the name of a window holds in the window's hours, which stand there, too. A model marked * has sources
+that differ; its entry there says what the others have. The numbers in brackets are the sources:
 
 | | source | of |
 |---|---|---|
@@ -35,7 +35,7 @@ sources:
 def page(catalog: Catalog) -> str:
     """The page of a valid catalog, as Markdown."""
     tariffs = {tariff.currency: tariff for tariff in catalog.tariffs if tariff.public}
-    rates = {currency: {row.model_id: row for row in tariff.rates} for currency, tariff in tariffs.items()}
+    rates = {currency: _priced(tariff) for currency, tariff in tariffs.items()}
     numbers = {source.source_id: number for number, source in enumerate(catalog.sources, 1)}
     head = _HEAD.format(
         models=len(catalog.models),
@@ -55,24 +55,34 @@ def _by_vendor(catalog: Catalog) -> dict[str, list[Model]]:
     return found
 
 
+def _priced(tariff: Tariff) -> dict[str, list[tuple[str, ModelRates]]]:
+    """The rows of each model: at all hours, and then by window, each with words for its hours."""
+    found = {row.model_id: [("", row)] for row in tariff.rates}
+    for window in tariff.windows:
+        for row in window.rates:
+            found[row.model_id].append((f"`{window.window_id}`: ", row))
+    return found
+
+
 def _section(
     catalog: Catalog,
     vendor_id: str,
     models: Sequence[Model],
-    rates: Mapping[str, Mapping[str, ModelRates]],
+    rates: Mapping[str, Mapping[str, Sequence[tuple[str, ModelRates]]]],
     numbers: Mapping[str, int],
 ) -> str:
     name = next(each.display_name for each in catalog.vendors if each.vendor_id == vendor_id)
     lines = [f"\n## {name}\n", "| model | window | output | CNY | USD | sources |", "|---|---|---|---|---|---|"]
     for model in models:
-        rows = [rates[currency].get(model.model_id) for currency in _CURRENCIES]
-        named = sorted({numbers[each] for each in (*model.sources, *(source for row in rows if row for source in row.sources))})
-        is_disputed = bool(model.conflict) or any(row is not None and row.conflict for row in rows)
+        prices = [rates[currency].get(model.model_id, ()) for currency in _CURRENCIES]
+        rows = [row for price in prices for _, row in price]
+        named = sorted({numbers[each] for each in (*model.sources, *(source for row in rows for source in row.sources))})
+        is_disputed = bool(model.conflict) or any(row.conflict for row in rows)
         cells = [
             "; ".join(_names(model)) + ("*" if is_disputed else ""),
             f"{model.context_window_tokens:,}{_measure(model.input_measure)}",
             f"{model.max_output_tokens:,}{_measure(model.output_measure)}" if model.max_output_tokens else "-",
-            *(_price(row) if row is not None else "-" for row in rows),
+            *("; ".join(f"{hours}{_price(row)}" for hours, row in price) or "-" for price in prices),
             ", ".join(f"[{number}]" for number in named),
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -20,18 +20,20 @@ LIST_PRICES = base_catalog_folder() / "tariffs" / "list-price-usd.yaml"
 ONE_ROW = """\
 tariffs:
   - tariff_id: list-price-usd
-    version: 5
+    version: 6
     unit: CURRENCY
     currency: USD
-    rates: [{model_id: deepseek-v4-flash, input: 0.2, cached_input: 0.006, output: 1.2}]
+    rates: [{model_id: qwen3.8-flash, input: 0.1, cached_input: 0.016, cache_write: 0.2, output: 0.47}]
 """
 ADJUSTED = """\
 price_adjustments:
   - adjustment_id: flash
     of_tariff_id: list-price-usd
-    version: 1
-    rates: [{model_id: deepseek-v4-flash, input: 0.45, cached_input: 0.006, output: 1.2}]
+    version: 3
+    rates: [{model_id: qwen3.8-flash, input: 0.225, cached_input: 0.016, cache_write: 0.2, output: 0.47}]
 """
+# A working day's morning in China: a list price with windows would have its peak there, whenever the test runs.
+FORENOON = "2026-12-01T10:00:00+08:00"
 OFFERING = "offerings:\n  - {offering_id: branch, display_name: Branch, tariff_id: flat, reservation_policy: worst_case}\n"
 
 
@@ -79,11 +81,11 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
     assert told["moments"][0]["moves"] == [
         {
             "tariff_id": "list-price-usd",
-            "model_id": "deepseek-v4-flash",
+            "model_id": "qwen3.8-flash",
             "token_class": "input",
             "above_input_tokens": -1,
-            "before": "0.3",
-            "after": "0.45",
+            "before": "0.15",
+            "after": "0.225",
             "offering_ids": ["enterprise-1b", "metered-agents", "metered-usd", "personal-10m-overage"],
             "percent": "50.0",
         }
@@ -97,14 +99,14 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
     again = tokenline("apply", folder, "--data-dir", data_dir, "--yes")
     assert (again.exit_code, "has these files already; nothing was changed" in again.output) == (1, True)
 
-    explained = answer("explain", "metered-usd", "--model", "deepseek-v4-flash", "--data-dir", data_dir)
+    explained = answer("explain", "metered-usd", "--model", "qwen3.8-flash", "--at", FORENOON, "--data-dir", data_dir)
     (price,) = explained["prices"]
-    assert (price["tariff_id"], price["version"], price["rates"]["input"], price["unit"]) == ("list-price-usd", 5, "0.45", "USD")
+    assert (price["tariff_id"], price["version"], price["rates"]["input"], price["unit"]) == ("list-price-usd", 7, "0.225", "USD")
     lines = LIST_PRICES.read_text(encoding="utf-8").splitlines()
-    row = next(number for number, line in enumerate(lines, 1) if "{model_id: deepseek-v4-flash" in line)
+    row = next(number for number, line in enumerate(lines, 1) if "{model_id: qwen3.8-flash" in line)
     assert [(each["file"], each["line"], each["part"]) for each in price["made_of"]] == [
-        (str(LIST_PRICES), row, "version 4, row of 'deepseek-v4-flash'"),
-        (str(data_dir / "catalog" / "catalog.yaml"), 5, "+ version 1, row of 'deepseek-v4-flash'"),
+        (str(LIST_PRICES), row, "version 4, row of 'qwen3.8-flash'"),
+        (str(data_dir / "catalog" / "catalog.yaml"), 5, "+ version 3, row of 'qwen3.8-flash'"),
     ]
 
     back = answer("rollback", "1", "--data-dir", data_dir, "--yes")
@@ -117,7 +119,7 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
 
 
 def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
-    folder = write(tmp_path / "shop", ADJUSTED.replace("input: 0.45", "input: -1").replace("version: 1", "version: 0")).parent
+    folder = write(tmp_path / "shop", ADJUSTED.replace("input: 0.225", "input: -1").replace("version: 3", "version: 0")).parent
     for command in ("validate", "diff"):
         done = tokenline(command, folder, "--data-dir", data_dir)
         assert (done.exit_code, done.output.splitlines()) == (

@@ -44,7 +44,7 @@ def call(system: Up, ask: Callable[..., Any], account_id: str, output_tokens: in
         base_url=system.demo.base_url, api_key=ask("key", "create", "--account", account_id)["api_key"], max_retries=0
     )
     streamed = client.chat.completions.with_raw_response.create(
-        model="deepseek-v4-flash",
+        model="deepseek-chat",
         messages=[{"role": "user", "content": "Hello!"}],
         max_tokens=max_tokens,
         stream=True,
@@ -63,7 +63,7 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
     assert (told["state"], told["account_id"], told["refusal"], told["refunds"]) == ("settled", account_id, None, [])
     assert told == {**ask("explain", charging_id, "--account", account_id), "receipt": told["receipt"]}
     request = told["request"]
-    assert (request["model_id"], request["run_label"], request["offering_id"]) == ("deepseek-v4-flash", "nightly", "default")
+    assert (request["model_id"], request["run_label"], request["offering_id"]) == ("deepseek-chat", "nightly", "default")
     assert (request["unit"], request["reserved_for"]) == ("TOKEN", "worst_case")
     # A chat may have its limit said in two ways, so that the bound is above what was asked for.
     assert request["input_tokens_bound"] >= 2
@@ -97,7 +97,7 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
         "output 5,000 1,000,000 TOKEN 5,000 TOKEN",
         f"bucket {bucket['bucket_id']} (top-up)",
         "refunded: 10 TOKEN as ",
-        "owed to deepseek: 0.006",
+        "owed to deepseek: 0.0021",
     ):
         assert said in page, page
     # What was not used was counted by nobody.
@@ -135,7 +135,7 @@ def test_an_open_call_is_told_as_far_as_it_has_come(system: Up, ask: Callable[..
     client = openai.OpenAI(base_url=system.demo.base_url, api_key=ask("key", "create", "--account", account_id)["api_key"])
     body = {"simulate": {"output_tokens": 500, "tokens_per_second": 1}}
     with client.chat.completions.with_streaming_response.create(
-        model="deepseek-v4-flash", messages=[{"role": "user", "content": "Hello!"}], stream=True, max_tokens=500, extra_body=body
+        model="deepseek-chat", messages=[{"role": "user", "content": "Hello!"}], stream=True, max_tokens=500, extra_body=body
     ) as streamed:
         told = ask("explain", streamed.headers["x-request-id"])
     assert (told["state"], told["receipt"], len(told["grants"])) == ("open", None, 1)

@@ -25,6 +25,16 @@ _MOMENTS: Final = (
     ),
 )
 
+_LISTED: Final = (
+    one(
+        "DeepSeek's peak goes on through public holidays",
+        "services/registry/base_catalog/tariffs/list-price-usd.yaml",
+        "{days: [saturday, sunday, holiday]}",
+        "{days: [saturday, sunday]}",
+        "tests/registry/test_base_catalog.py",
+    ),
+)
+
 _ADJUSTING: Final = (
     one(
         "a row of an adjustment leaves the tariff's other rows out",
@@ -251,4 +261,4 @@ _BY_HOUR: Final = (
     ),
 )
 
-SHELF: Final = (*_BY_HOUR, *_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)
+SHELF: Final = (*_BY_HOUR, *_LISTED, *_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)

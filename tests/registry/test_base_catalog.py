@@ -1,11 +1,14 @@
 """The catalog that is shipped: enough in it, prices as published, points as its comment says."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from services.accounting.rpc.catalog import charging_catalog
+from services.edge.catalog import Snapshot
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
-from services.token_classes import FIRST, TOKEN_CLASSES
+from services.token_classes import FIRST, INDEX, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2
 
 
@@ -50,7 +53,7 @@ def test_hidden_reasoning(catalog: registry_pb2.Catalog) -> None:
 
 
 def test_prices_as_published(catalog: registry_pb2.Catalog) -> None:
-    # Of peak hours.
+    # DeepSeek's, of peak hours.
     assert tiers(catalog, "list-price-usd", "deepseek-v4-flash") == {-1: (300_000, 6_000, 300_000, 1_200_000)}
     assert tiers(catalog, "list-price-usd", "deepseek-v4-pro") == {-1: (1_320_000, 44_000, 1_320_000, 3_960_000)}
     assert tiers(catalog, "list-price-usd", "gpt-4o-mini") == {-1: (150_000, 75_000, 150_000, 600_000)}
@@ -75,6 +78,51 @@ def test_prices_as_published(catalog: registry_pb2.Catalog) -> None:
 
 
 LISTS = ("list-price-cny", "list-price-usd")
+# The versions of the list price: of peak hours, and of all others. Rates of input, cached input and output.
+PEAK, OFF_PEAK = 4, 5
+AT_PEAK = {"deepseek-v4-flash": (300_000, 6_000, 1_200_000), "deepseek-v4-pro": (1_320_000, 44_000, 3_960_000)}
+OFF = {"deepseek-v4-flash": (150_000, 3_000, 600_000), "deepseek-v4-pro": (660_000, 22_000, 1_980_000)}
+
+
+@pytest.mark.parametrize(
+    ("moment", "version", "rates"),
+    [
+        # 2026-11-30 is a Monday, 2026-12-04 a Friday.
+        ("2026-11-30 00:59", OFF_PEAK, OFF),
+        ("2026-11-30 01:00", PEAK, AT_PEAK),
+        ("2026-11-30 03:59", PEAK, AT_PEAK),
+        ("2026-11-30 04:00", OFF_PEAK, OFF),
+        ("2026-11-30 06:00", PEAK, AT_PEAK),
+        ("2026-12-04 09:59", PEAK, AT_PEAK),
+        ("2026-12-04 10:00", OFF_PEAK, OFF),
+        ("2026-12-05 02:00", OFF_PEAK, OFF),
+        ("2026-12-06 07:00", OFF_PEAK, OFF),
+        # New Year's Day is a Friday, and no working day.
+        ("2027-01-01 02:00", OFF_PEAK, OFF),
+        ("2027-01-04 02:00", PEAK, AT_PEAK),
+    ],
+)
+def test_deepseek_costs_half_off_peak_to_the_subscriber_and_to_the_operator(
+    catalog: registry_pb2.Catalog, moment: str, version: int, rates: dict[str, tuple[int, int, int]]
+) -> None:
+    """The hours are those of the sources, in UTC."""
+    now_us = int(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) * 1_000_000
+    shown = Snapshot(catalog, {}, "http://simulator", now_us).offering("metered-usd")
+    charged = charging_catalog(catalog, 1)
+    assert shown is not None
+    for model_id, (of_input, cached, of_output) in rates.items():
+        listed = shown.prices[model_id][0].rates
+        assert (listed["input"], listed["cached_input"], listed["output"]) == (of_input, cached, of_output)
+        retail = charged.price("metered-usd", "", "CURRENCY:USD", model_id, now_us)
+        (owed,) = charged.wholesale(model_id, now_us)
+        assert owed.vendor_id == "deepseek"
+        for price in (retail, owed.tariff):
+            assert price is not None
+            assert (price.version, *price.tiers[0].rates[:2], price.tiers[0].rates[INDEX["output"]]) == (
+                version, of_input, cached, of_output,
+            )  # fmt: skip
+    # Others cost the same at all hours.
+    assert shown.prices["kimi-k2.5"][0].rates["input"] == 600_000
 
 
 def test_list_prices_alone_are_public_and_each_names_its_sources(catalog: registry_pb2.Catalog) -> None:
@@ -85,7 +133,8 @@ def test_list_prices_alone_are_public_and_each_names_its_sources(catalog: regist
         "2026-11-01T00:00:00Z",
     )
     for tariff_id in LISTS:
-        for row in tariff(catalog, tariff_id).model_rates:
+        listed = tariff(catalog, tariff_id)
+        for row in (*listed.model_rates, *(row for window in listed.windows for row in window.model_rates)):
             assert row.source_ids, (tariff_id, row.model_id)
             assert sources.keys() >= set(row.source_ids)
     rows = {row.model_id: row for row in tariff(catalog, "list-price-usd").model_rates}

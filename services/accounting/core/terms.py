@@ -15,6 +15,8 @@ class Period(IntEnum):
     DAY = 1
     WEEK = 2
     MONTH = 3
+    # Of what is sold once alone: neither cycles nor windows have it.
+    YEAR = 4
 
 
 class Payment(IntEnum):

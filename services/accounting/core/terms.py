@@ -15,7 +15,7 @@ class Period(IntEnum):
     DAY = 1
     WEEK = 2
     MONTH = 3
-    # Of what is sold once alone: neither cycles nor windows have it.
+    # Bounds what is sold once, and is no length of a cycle or a window.
     YEAR = 4
 
 

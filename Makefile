@@ -15,6 +15,8 @@ WORKERS ?= $(shell expr $$(nproc) + 1)
 REGION ?= beijing
 TOOLS := .tools
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
+# Byte code is kept, whatever the environment says: tests start hundreds of processes, and each would compile all of it anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench bench-peers clean mutate drill
 
@@ -41,8 +43,8 @@ $(VENV)/.installed: $(VENV)/.runs requirements-dev.lock
 run: $(VENV)/.runs ## start everything on embedded defaults
 	$(BIN)/tokenline up --port $(PORT) --admin-port $(ADMIN_PORT) --data-dir "$(DATA_DIR)"
 
-test: setup $(TOOLS)/promtool ## run the tests
-	$(BIN)/pytest
+test: setup $(TOOLS)/promtool ## run the tests, WORKERS at once
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 # What is pure and quick. A file that starts a server, or takes seconds, is left out by its name.
 FAST := tests/edge/call tests/edge/dialects tests/edge/http tests/edge/routing tests/edge/vendors \

@@ -17,8 +17,8 @@ _HEAD: Final = """\
 # The shelf
 Generated from the catalogs (`make generate`): the base catalog, which every system has, and the branches of `infra/regions`,
 each a folder that lies over it. Files say where plans come from, and what of them is ours. `tokenline catalog diff FOLDER` shows
-what a folder would change, `tokenline catalog apply` puts it in force. See also [all fields](catalog-fields.md) and the
-[charging rules](charging.md).
+what a folder would change, `tokenline catalog apply` puts it in force. See also [all fields](catalog-fields.md), the
+[charging rules](charging.md), and [what operators sell, and the test of each](acceptance.md).
 """
 _COLUMNS: Final = ("offering", "name", "price", "grants", "tariff", "models", "limits")
 

@@ -160,6 +160,15 @@ BOOKS: Final = (
         "Nobody has asked for tokenline {{ $labels.check }} for a day",
     ),
     Alert(
+        "TokenlinePhoneBillFails",
+        _WARNING,
+        # An order that is denied is its customer's business: nothing was delivered.
+        f"""{_increase('billing_phone_bill_ended_total{source!="order",state="denied"}', "1h", "source")} > 0"""
+        f""" or {_increase('billing_phone_bill_ended_total{state="disputed"}', "1h", "source")} > 0""",
+        "The carrier refused or disputes what is on the phone bill ({{ $labels.source }}): goods are not paid, or not paid back",
+        keep="1h",
+    ),
+    Alert(
         "TokenlineExportStops",
         _WARNING,
         f"max by (namespace) (billing_export_lag_seconds{{{CELL}}}) > 30"
@@ -253,6 +262,14 @@ PROCESSES: Final = (
         _WARNING,
         f"min by (namespace, service) (certificate_end_timestamp_seconds{{{CELL}}}) - time() < 7 * 86400",
         "The certificate of {{ $labels.service }} ends within a week; after that the services do not know one another",
+    ),
+    Alert(
+        "TokenlineClockIsOff",
+        _CRITICAL,
+        f"max by (namespace, instance) (abs(clock_time_seconds{{{CELL}}} - timestamp(clock_time_seconds{{{CELL}}}))) > 10",
+        "The clock of {{ $labels.instance }} is more than 10 s off that of Prometheus: limits, ends and cycles go by it",
+        # A process that stood still answers late, once.
+        after="15s",
     ),
     Alert(
         "TokenlineListenerIsFull",

@@ -44,11 +44,22 @@ _Tariff = tuple[str, str, int, str, str]
 
 
 class _Line(NamedTuple):
-    """The rated amount of a session under one tariff so far, in micro-units, and the last row that changed it."""
+    """The rated amount of a session under one tariff so far, in micro-units, and the last settlement that changed it."""
 
     tariff: _Tariff
     rated: int
-    sequence_number: int
+    settlement: int
+
+
+class _Settled(NamedTuple):
+    """A session's records so far: the last one's number, how many settlements have ended, and what each line came to."""
+
+    number: int = 0
+    settlements: int = 0
+    lines: tuple[_Line, ...] = ()
+
+
+_NONE_SETTLED: Final = _Settled()
 
 
 class Reconciliation(NamedTuple):
@@ -189,7 +200,7 @@ class _PartitionComparison:
         self._filed_records = 0
         self._record_number = 0
         # charging_id -> last record sequence number, and what was rated under each tariff.
-        self._sessions: dict[str, tuple[int, tuple[_Line, ...]]] = {}
+        self._sessions: dict[str, _Settled] = {}
         # One object for each tariff, however many sessions were charged under it.
         self._tariffs: dict[_Tariff, _Tariff] = {}
         self._expected = ExpectedItems()
@@ -291,7 +302,7 @@ class _PartitionComparison:
             self._findings.add(
                 f"{label}: charged_amount {settled.charged_amount} in the journal, but debits and debt come to {parts}"
             )
-        last_number, lines = self._sessions.get(settled.charging_id, (0, ()))
+        last_number, settlement, lines = self._sessions.get(settled.charging_id, _NONE_SETTLED)
         number = settled.record_sequence_number
         if number != last_number + 1:
             self._findings.add(f"{label}: record_sequence_number {number} in the journal, {last_number + 1} would be next")
@@ -303,9 +314,10 @@ class _PartitionComparison:
             # Take off the unpaid part of what was absorbed. It has no class charges, so it is the part that they do not explain.
             # Only a session's first record has it.
             rated -= min(settled.absorbed_amount, max(0, rated - classes))
-        # The records of one row are of one tariff each, so that a record continues what an earlier row said. Buckets of the
-        # account's own offering and of a bought one may have the same tariff: then the line continued is the one that adds up.
-        earlier = [line for line in lines if line.tariff == tariff and line.sequence_number != entry.sequence_number]
+        # The records of one settlement are of one line each, so that a record continues what an earlier settlement said. That may
+        # stand in the same row: where an owner stood still, a late Release finds its session's sweep still to be done. Buckets of
+        # the account's own offering and of a bought one may have the same tariff: then the line continued is the one that adds up.
+        earlier = [line for line in lines if line.tariff == tariff and line.settlement != settlement]
         continued = next((line for line in earlier if _adds_up(line.rated, rated, classes)), earlier[0] if earlier else None)
         before = continued.rated if continued else 0
         if not _adds_up(before, rated, classes):
@@ -315,7 +327,8 @@ class _PartitionComparison:
                 f"its class charges come to {max(before, classes)}"
             )
         others = tuple(line for line in lines if line is not continued)
-        self._sessions[settled.charging_id] = (number, (*others, _Line(tariff, before + rated, entry.sequence_number)))
+        ended = settlement if settled.more_records else settlement + 1
+        self._sessions[settled.charging_id] = _Settled(number, ended, (*others, _Line(tariff, before + rated, settlement)))
 
     def _check_line(self, expected: Mapping[str, Any], place: _Place, label: str) -> None:
         while (self._file is None or place[0] > self._file.file.to_sequence_number) and (

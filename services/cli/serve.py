@@ -85,6 +85,7 @@ def _settings(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 async def _serve(service: str, run: _Run, config: Any) -> None:
+    from services.runtime.clock_watch import ClockWatch
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.metrics import listen_to_prometheus
     from services.runtime.telemetry import start_telemetry
@@ -95,6 +96,7 @@ async def _serve(service: str, run: _Run, config: Any) -> None:
     try:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(listen_to_prometheus(config.telemetry))
+            await stack.enter_async_context(lifecycle.background("clock", ClockWatch().run()))
             with lifecycle.unless_stopped():
                 address = await stack.enter_async_context(run(config, lifecycle))
             click.echo(f"{service} listens on {address}")

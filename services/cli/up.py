@@ -97,6 +97,7 @@ def up_command(
 async def _up(data_dir: Path, serving: Serving, level: int) -> None:
     """`level` of the log holds from when the system is ready."""
     from services.cli.embedded import run_all
+    from services.runtime.clock_watch import ClockWatch
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.telemetry import TelemetryConfig, start_telemetry
 
@@ -105,7 +106,7 @@ async def _up(data_dir: Path, serving: Serving, level: int) -> None:
     lifecycle.stop_on_signals()
     ready = False
     try:
-        async with run_all(data_dir, lifecycle, serving) as running:
+        async with lifecycle.background("clock", ClockWatch().run()), run_all(data_dir, lifecycle, serving) as running:
             with lifecycle.unless_stopped():
                 demo, model_id, vendors = await make_ready(running)
             started()

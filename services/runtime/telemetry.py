@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from opentelemetry.sdk.resources import Resource
 
+from services.runtime.clock_watch import show_clock
 from services.runtime.instruments import Gauge, Histogram, export
 from services.runtime.logs import Format, Level
 from services.runtime.traces import RemotePart, Sampling, Tracing, collector_of, remote_part, trace_with
@@ -50,6 +51,7 @@ def start_telemetry(service_name: str, config: TelemetryConfig, environment: Map
     resource = Resource.create({"service.name": name, "service.version": version("tokenline")})
     told = tuple(str(resource.attributes[attribute]) for attribute in _RESOURCE)
     export(Gauge("target.info", "The process and its release", lambda: {told: 1}, _RESOURCE), _rpc_durations)
+    show_clock()
     sampling = Sampling(config.trace_sample_ppm, follows_parent=True, slow_s=config.trace_slow_ms / 1_000)
     collector = collector_of(config.otlp_endpoint, sampling, environment)
     tracing = None if collector is None else Tracing(resource, collector)

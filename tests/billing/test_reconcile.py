@@ -431,6 +431,13 @@ async def test_a_late_release_goes_on_in_each_unit_where_the_sweep_left_it(
     assert (await reconciler.reconcile()).differences == []
 
 
+async def test_a_sweep_and_its_late_release_may_stand_in_one_row(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    late = settled(1, output_tokens=9, record_sequence_number=2, charged_amount=6_000_000)
+    late.debits[0].amount = 6_000_000
+    accounting.append(0, settled(1, close_cause=pb.CLOSE_CAUSE_SWEPT), late)
+    assert (await reconciler.reconcile()).differences == []
+
+
 async def test_two_lines_of_one_tariff_are_two_lines(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
     """Buckets of the account's own offering and of one that it bought may have the same tariff."""
     swept = {"close_cause": pb.CLOSE_CAUSE_SWEPT}

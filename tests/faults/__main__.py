@@ -133,6 +133,18 @@ async def kill_edge_with_full_outbox(scene: Scene) -> None:
     await scene.do(cell.await_ready)
 
 
+def set_clock(ahead_s: float) -> Callable[[Scene], Awaitable[None]]:
+    """A machine's clock jumps while it serves, and is set right again."""
+
+    async def act(scene: Scene) -> None:
+        replica = scene.cell.accounting[0]
+        replica.set_clock(ahead_s)
+        await asyncio.sleep(6.0)
+        replica.set_clock(0.0)
+
+    return act
+
+
 def restart(name: str) -> Callable[[Scene], Awaitable[None]]:
     async def act(scene: Scene) -> None:
         process = getattr(scene.cell, name)
@@ -166,6 +178,8 @@ FAULTS: Final = (
     Fault("etcd leader killed", kill_etcd_leader, 0.5),
     Fault("etcd wholly down for 60 s", etcd_down, 0.5),
     Fault("accounting and the edge killed", kill_edge_with_full_outbox, 20.0, failures_allowed=True),
+    Fault("an owner's clock 5 min ahead, for 6 s", set_clock(300.0), 1.0),
+    Fault("an owner's clock 5 min late, for 6 s", set_clock(-300.0), 1.0),
     Fault("registry killed", restart("registry"), 0.5),
     Fault("authentication killed", restart("authentication"), 0.5),
     Fault("billing killed", restart("billing"), 0.5),

@@ -1,15 +1,16 @@
 """A whole cell of real processes: etcd, PostgreSQL, replicas of accounting, edges and the others, each of which can be hurt."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -18,6 +19,7 @@ from services.cli.postgresql_server import PostgresqlServer
 from services.cli.processes import free_ports
 from services.registry.catalog_folder import base_catalog_folder
 from tests.etcd_cluster import EtcdCluster
+from tests.faults.clock import write_off
 
 READY_S_MAX: Final = 30.0
 # Tcc is twice this.
@@ -28,10 +30,11 @@ PARTITIONS: Final = 16
 class Process:
     """A service's process: always on the same address, so that it can come back."""
 
-    def __init__(self, folder: Path, name: str, kind: str, **config: Any) -> None:
+    def __init__(self, folder: Path, name: str, kind: str, environment: Mapping[str, str], **config: Any) -> None:
         self._folder = folder
         self.name = name
         self.kind = kind
+        self._environment = environment
         self._config = config
         self._process: subprocess.Popen[str] | None = None
 
@@ -69,6 +72,14 @@ class Process:
         return self._folder / f"{self.name}.yaml"
 
     @property
+    def _clock_file(self) -> Path:
+        return self._folder / f"{self.name}.clock"
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Sets its machine's clock so many seconds ahead of what is right."""
+        write_off(self._clock_file, ahead_s)
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended, by itself too."""
         return self._process is None or self._process.poll() is not None
@@ -76,13 +87,16 @@ class Process:
     def start(self) -> None:
         # JSON is YAML.
         self.config_file.write_text(json.dumps(self._config), encoding="utf-8")
+        self.set_clock(0.0)
+        program = [sys.executable, "-m", "tests.faults.clock", str(self._clock_file)]
         with (self._folder / f"{self.name}.log").open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services", "serve", self.kind, "--config", str(self.config_file)],
+                [*program, "serve", self.kind, "--config", str(self.config_file)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                env={**os.environ, **self._environment},
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -150,13 +164,23 @@ class Wire:
 class FaultCell:
     """A context manager. `accounting` and `edges` are its replicas; further ones can be added.
 
-    `wired`: services reach one another through wires, by name "caller-called", which can be cut.
+    `wired`: services reach one another through wires, by name "caller-called", which can be cut. `environment`: that of all
+    processes, beside this one's.
     """
 
-    def __init__(self, *, accountings: int = 2, edges: int = 1, etcd_members: int = 3, wired: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        accountings: int = 2,
+        edges: int = 1,
+        etcd_members: int = 3,
+        wired: bool = False,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._counts = (accountings, edges)
         self._etcd_members = etcd_members
         self._wired = wired
+        self._environment = environment
         self.wires: dict[str, Wire] = {}
 
     def __enter__(self) -> Self:
@@ -225,7 +249,7 @@ class FaultCell:
     def _add(self, kind: str, name: str = "", **config: Any) -> Process:
         if kind != "edge":
             config["telemetry"] = {"metrics_port": free_ports(1)[0]}
-        process = Process(self.folder, name or kind, kind, **config)
+        process = Process(self.folder, name or kind, kind, self._environment, **config)
         self._all.append(process)
         return process
 

@@ -8,6 +8,7 @@ command shows the cause. Prints what was seen, and ends with 1 where something w
 import asyncio
 import json
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,11 @@ import yaml
 from infra.observability.__main__ import FOLDER
 from services.cli.processes import free_ports
 from tests.cli.processes import ENVIRONMENT
-from tests.faults.cell import FaultCell, eventually
+from tests.faults.cell import FaultCell, Process, eventually
 from tests.faults.load import Lengths, Load
+from tests.faults.proxy import relay
 from tests.observability.prometheus import tool
+from tests.trust.authority import made, pems
 
 FOUND_S_MAX: Final = 60.0
 # The half hour before, as far as the rules look back for what is usual.
@@ -87,6 +90,50 @@ class Watch:
             return str(answered.read().decode())
 
 
+class TlsVendor:
+    """The vendor DeepSeek at an address with TLS, behind which the cell's simulator answers; its certificate can end."""
+
+    NAME: Final = "localhost"
+
+    def __init__(self, folder: Path) -> None:
+        self._authority = made(folder)
+        self._port = free_ports(1)[0]
+        self._terms = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._open = set[asyncio.StreamWriter]()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets a cell call it."""
+        return {
+            "TOKENLINE_DEEPSEEK_BASE_URL": f"https://{self.NAME}:{self._port}/v1",
+            "TOKENLINE_DEEPSEEK_API_KEY": "sk-of-the-drill",
+            "SSL_CERT_FILE": str(self._authority / "ca.crt"),
+        }
+
+    def take(self, *, ends_days: float) -> None:
+        """Shows a certificate that ends in so many days from now on, to those who are connected, too."""
+        key, certificate, _ = pems(self._authority, self.NAME, starts_days=-30, ends_days=ends_days)
+        (self._authority / "vendor.pem").write_bytes(key + certificate)
+        self._terms.load_cert_chain(self._authority / "vendor.pem")
+        for each in self._open:
+            each.transport.abort()
+
+    @asynccontextmanager
+    async def serving(self, simulator: Process) -> AsyncIterator[None]:
+        """Answers meanwhile."""
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._open.add(writer)
+            try:
+                await relay(reader, writer, f"127.0.0.1:{simulator.port}")
+            finally:
+                self._open.discard(writer)
+
+        self.take(ends_days=30)
+        async with await asyncio.start_server(connected, "127.0.0.1", self._port, ssl=self._terms):
+            yield
+
+
 class Scene(NamedTuple):
     """A cell with somebody who watches it, and somebody who calls."""
 
@@ -96,6 +143,7 @@ class Scene(NamedTuple):
     # Calls of one account that runs wild.
     wild: Load
     wild_account: str
+    vendor: TlsVendor
 
 
 class Exercise(NamedTuple):
@@ -126,6 +174,25 @@ async def vendor_away(scene: Scene) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(scene.cell.simulator.start)
+
+
+@asynccontextmanager
+async def certificate_ends(scene: Scene) -> AsyncIterator[None]:
+    scene.vendor.take(ends_days=-1)
+    try:
+        yield
+    finally:
+        scene.vendor.take(ends_days=30)
+
+
+@asynccontextmanager
+async def clock_jumps(scene: Scene) -> AsyncIterator[None]:
+    replica = scene.cell.accounting[0]
+    replica.set_clock(300.0)
+    try:
+        yield
+    finally:
+        replica.set_clock(0.0)
 
 
 @asynccontextmanager
@@ -167,6 +234,22 @@ async def registry_killed(scene: Scene) -> AsyncIterator[None]:
 
 EXERCISES: Final = (
     Exercise("vendor away", vendor_away, "TokenlineVendorFails", {}, "tokenline top --once", r"deepseek .*[1-9]\d*%"),
+    Exercise(
+        "vendor's certificate ends",
+        certificate_ends,
+        "TokenlineVendorFails",
+        {"vendor": "deepseek"},
+        "tokenline doctor",
+        r"vendor deepseek .*certificate has expired",
+    ),
+    Exercise(
+        "clock jumps",
+        clock_jumps,
+        "TokenlineClockIsOff",
+        {},
+        'tail --lines 20 "$LOGS"/accounting-0.log',
+        "the clock of this machine jumped 300 s ahead",
+    ),
     Exercise("export stops", export_stops, "TokenlineExportStops", {}, 'tail --lines 5 "$LOGS/billing.log"', "cdr"),
     Exercise(
         "account runs wild",
@@ -233,30 +316,36 @@ def eventually_said(cell: FaultCell, command: str, says: str, seconds: float) ->
 
 async def run(names: Sequence[str]) -> int:
     """All exercises, or those that are named; returns how many faults were not found."""
+    with tempfile.TemporaryDirectory(prefix="tokenline-vendor-") as folder:
+        vendor = TlsVendor(Path(folder))
+        with FaultCell(environment=vendor.environment) as cell:
+            async with vendor.serving(cell.simulator):
+                return await _exercises(cell, vendor, names)
+
+
+async def _exercises(cell: FaultCell, vendor: TlsVendor, names: Sequence[str]) -> int:
     missed = 0
-    with FaultCell() as cell:
-        await asyncio.to_thread(cell.await_ready)
-        usual = await asyncio.to_thread(cell.new_keys, 16, 1_000_000_000)
-        wild_account = (await asyncio.to_thread(cell.admin, "POST", "/accounts", {}))["account_id"]
-        wild = await asyncio.to_thread(cell.key_of, wild_account, 1_000_000_000)
-        load = Load([cell.base_url()], usual, calls_per_second=_CALLS_PER_SECOND)
-        with Watch(cell) as watch:
-            scene = Scene(
-                cell, watch, load, Load([cell.base_url()], [wild], workers=4, stream_every=2**30, lengths=_LONG), wild_account
-            )
-            async with load.running():
-                print(f"Prometheus at {watch.url}; calls for {USUAL_S:g} s, so that it knows what is usual", flush=True)
-                await asyncio.sleep(USUAL_S)
-                for exercise in EXERCISES:
-                    if names and not any(name in exercise.name for name in names):
-                        continue
-                    try:
-                        seen = await exercised(scene, exercise)
-                    except AssertionError as error:
-                        missed += 1
-                        print(f"| {exercise.name} | NOT FOUND: {error} |", flush=True)
-                    else:
-                        print(_row(seen), flush=True)
+    await asyncio.to_thread(cell.await_ready)
+    usual = await asyncio.to_thread(cell.new_keys, 16, 1_000_000_000)
+    wild_account = (await asyncio.to_thread(cell.admin, "POST", "/accounts", {}))["account_id"]
+    wild = await asyncio.to_thread(cell.key_of, wild_account, 1_000_000_000)
+    load = Load([cell.base_url()], usual, calls_per_second=_CALLS_PER_SECOND)
+    with Watch(cell) as watch:
+        wild_load = Load([cell.base_url()], [wild], workers=4, stream_every=2**30, lengths=_LONG)
+        scene = Scene(cell, watch, load, wild_load, wild_account, vendor)
+        async with load.running():
+            print(f"Prometheus at {watch.url}; calls for {USUAL_S:g} s, so that it knows what is usual", flush=True)
+            await asyncio.sleep(USUAL_S)
+            for exercise in EXERCISES:
+                if names and not any(name in exercise.name for name in names):
+                    continue
+                try:
+                    seen = await exercised(scene, exercise)
+                except AssertionError as error:
+                    missed += 1
+                    print(f"| {exercise.name} | NOT FOUND: {error} |", flush=True)
+                else:
+                    print(_row(seen), flush=True)
     return missed
 
 

@@ -19,18 +19,23 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> None:
+    """Relays a connection to TARGET until both sides have ended; where nobody is there, it ends at once."""
+    try:
+        if target.startswith("/"):
+            there = await asyncio.open_unix_connection(target)
+        else:
+            host, _, number = target.rpartition(":")
+            there = await asyncio.open_connection(host, int(number))
+    except OSError:
+        writer.transport.abort()
+        return
+    await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+
+
 async def _serve(port: int, target: str) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            if target.startswith("/"):
-                there = await asyncio.open_unix_connection(target)
-            else:
-                host, _, number = target.rpartition(":")
-                there = await asyncio.open_connection(host, int(number))
-        except OSError:
-            writer.transport.abort()
-            return
-        await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+        await relay(reader, writer, target)
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     print("ready", flush=True)

@@ -1,145 +1,17 @@
 """Branches sell what operators sell: each plan of infra/regions is bought, used by the official SDK, and found on its statement."""
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
 
-import httpx
 import pytest
-from openai import APIStatusError, NotFoundError, OpenAI
+from openai import APIStatusError, NotFoundError
 
-from tests.cli.processes import Up, up
-
-REGIONS: Final = Path(__file__).parents[2] / "infra" / "regions"
-MICRO: Final = 1_000_000
-# 40 letters, which the simulator counts as 10 tokens, and an answer of 20.
-INPUT, OUTPUT = 10, 20
-_TOMORROW_US: Final = time.time_ns() // 1_000 + 86_400_000_000
-
-
-class Shop:
-    """A system that loads every branch, and its administrative API."""
-
-    def __init__(self, system: Up) -> None:
-        self._base_url = system.demo.base_url
-        self._admin = httpx.Client(
-            base_url=f"{system.demo.admin_url}/v1/admin", headers={"authorization": f"Bearer {system.demo.admin_token}"}, timeout=30
-        )
-        self._keys = 0
-
-    def close(self) -> None:
-        self._admin.close()
-
-    def admin(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        answer = self._admin.request(method, path, json=body)
-        assert answer.is_success, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
-
-    def vendor(self, vendor_id: str) -> dict[str, int]:
-        """The sums of a vendor's statement, of all time so far: its claims, each fee, and what it gets."""
-        statement = self.admin("GET", f"/vendors/{vendor_id}/statement?from_us=1&until_us={_TOMORROW_US}")
-        names = ("amount", "platform_fee", "compute_fee", "channel_fee", "net_amount")
-        return {name: sum(line[name] for line in statement["lines"]) for name in names}
-
-    def _fresh(self) -> str:
-        self._keys += 1
-        return f"shelf-{self._keys}"
-
-    def account(self, offering_id: str | None = None, external_id: str | None = None) -> "Customer":
-        body = {"idempotency_key": self._fresh(), "offering_id": offering_id, "external_id": external_id}
-        account_id = self.admin("POST", "/accounts", body)["account_id"]
-        key = self.admin("POST", f"/accounts/{account_id}/keys", {"idempotency_key": self._fresh()})
-        return Customer(self, account_id, OpenAI(base_url=self._base_url, api_key=key["api_key"], max_retries=0))
-
-    def buys(self, offering_id: str, payment: str | None) -> "Customer":
-        customer = self.account()
-        fresh = self._fresh()
-        # Asked for where a plan is sold once to a person or company.
-        order = customer.order(offering_id, payment, fresh, identity=f"person:{fresh}")
-        if payment == "external":
-            order = self.admin(
-                "POST", f"/accounts/{customer.account_id}/orders/{order['order_id']}/payment", {"payment_reference": "bank-1"}
-            )
-        assert order["state"] == "completed", order
-        return customer
-
-
-class Customer:
-    """An account with one key, or a member of it with its own."""
-
-    def __init__(self, shop: Shop, account_id: str, sdk: OpenAI, member_id: str = "") -> None:
-        self._shop = shop
-        self.account_id = account_id
-        self.sdk = sdk
-        self.member_id = member_id
-
-    def order(self, offering_id: str, payment: str | None, key: str, identity: str | None = None) -> dict[str, Any]:
-        body = {"offering_id": offering_id, "idempotency_key": key, "payment_method": payment, "identity": identity}
-        return self._shop.admin("POST", f"/accounts/{self.account_id}/orders", body)
-
-    def pays_in(self, yuan: int) -> None:
-        body = {"unit": "CURRENCY", "currency": "CNY", "amount": yuan * MICRO, "valid_days": 365, "idempotency_key": "paid in"}
-        self._shop.admin("POST", f"/accounts/{self.account_id}/buckets", body)
-
-    def calls(self, model: str, letters: int = 4 * INPUT, output: int = OUTPUT) -> str:
-        """A call of 10 tokens of input and 20 of output, if nothing else is said; its charging_id."""
-        raw = self.sdk.chat.completions.with_raw_response.create(
-            model=model,
-            messages=[{"role": "user", "content": "x" * letters}],
-            max_tokens=output,
-            extra_body={"simulate": {"output_tokens": output}},
-        )
-        usage = raw.parse().usage
-        assert usage is not None
-        assert (usage.prompt_tokens, usage.completion_tokens) == (letters // 4, output)
-        return raw.headers["x-request-id"]
-
-    def member(self, name: str) -> "Customer":
-        """A new member of the account, with a key of its own."""
-        path = f"/accounts/{self.account_id}"
-        member_id = self._shop.admin("POST", f"{path}/members", {"display_name": name})["member_id"]
-        key = self._shop.admin("POST", f"{path}/keys", {"member_id": member_id, "idempotency_key": name})
-        sdk = OpenAI(base_url=self.sdk.base_url, api_key=key["api_key"], max_retries=0)
-        return Customer(self._shop, self.account_id, sdk, member_id)
-
-    def caps(self, member: "Customer", tokens: int) -> None:
-        """Lets a member use so much in all."""
-        cap = {"limit_id": "cap", "per": "LIMIT_SCOPE_MEMBER", "usage": {"unit": "UNIT_TOKEN", "amount": tokens * MICRO}}
-        limits = {"subject": f"member:{member.member_id}", "limits": [cap]}
-        self._shop.admin("PUT", f"/accounts/{self.account_id}/limits", limits)
-
-    def receipt(self, charging_id: str) -> dict[str, Any]:
-        told: dict[str, Any] = self.sdk.get(f"/me/receipts/{charging_id}", cast_to=httpx.Response).json()
-        return told
-
-    def balance(self) -> dict[str, Any]:
-        told: dict[str, Any] = self.sdk.get("/me/balance", cast_to=httpx.Response).json()
-        return told
-
-    def total(self, unit: str) -> dict[str, Any]:
-        """The line of the statement in a unit, of all time so far."""
-        statement = self._shop.admin("GET", f"/accounts/{self.account_id}/statement?from_us=1&until_us={_TOMORROW_US}")
-        (total,) = (each for each in statement["totals"] if unit in (each["unit"], each["currency"]))
-        found: dict[str, Any] = total
-        return found
+from tests.journeys.shelf import INPUT, MICRO, OUTPUT, Shop, selling
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    data_dir = tmp_path_factory.mktemp("shelf")
-    (data_dir / "catalog").mkdir()
-    languages = "languages: [zh, en]\n"
-    (data_dir / "catalog" / "languages.yaml").write_text(languages)
-    for file in sorted(REGIONS.glob("*/catalog/*.yaml")):
-        # A branch has the folder to itself; here all of them share one, in one time zone.
-        if file.parents[1].name not in ("beijing", "hongkong"):
-            (data_dir / "catalog" / f"{file.parents[1].name}.yaml").write_text(file.read_text().replace(languages, ""))
-    with up(data_dir) as system:
-        opened = Shop(system)
+    with selling(tmp_path_factory.mktemp("shelf")) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def _key_of_an_empty_account(demo: Demo) -> str:
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A system that has had a call, a refusal, and vendors that count wrongly, fail, and refuse our account."""
-    with up(tmp_path_factory.mktemp("data")) as running:
+    with up(tmp_path_factory.mktemp("data"), "--simulate-carrier") as running:
         demo = running.demo
         assert called(demo, {"usage": "absurd"}) == 200
         assert called(demo, {}, _key_of_an_empty_account(demo)) == 402

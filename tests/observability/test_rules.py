@@ -48,6 +48,11 @@ def ended(how: str) -> str:
     return f'edge_calls_total{{model="m",ended="{how}"}}'
 
 
+def phone_bill(source: str, state: str) -> str:
+    """Series of demands on the phone bill by how they ended."""
+    return f'billing_phone_bill_ended_total{{source="{source}",state="{state}"}}'
+
+
 OPENING: Final = "edge_call_added_duration_seconds"
 FOUND: Final = 'edge_checks_total{check="audit",found="differences"}'
 CLEAN: Final = 'edge_checks_total{check="audit",found="nothing"}'
@@ -185,6 +190,28 @@ SCENES: Final = (
         {"TokenlineBooksAreNotChecked": {"check": "audit"}},
         "5m",
     ),
+    Scene(
+        "the carrier refuses what a credit line paid",
+        {phone_bill("item", "denied"): "0 0 1x20", phone_bill("order", "denied"): "0x20"},
+        "2m",
+        {"TokenlinePhoneBillFails": {"source": "item"}},
+    ),
+    Scene(
+        "the carrier has another amount",
+        {phone_bill("order", "disputed"): "0 0 1x20"},
+        "2m",
+        {"TokenlinePhoneBillFails": {"source": "order"}},
+    ),
+    Scene(
+        "the carrier refuses an order, and bills and gives back the rest",
+        {
+            phone_bill("order", "denied"): "0+1x20",
+            phone_bill("item", "succeeded"): "0+1x20",
+            phone_bill("refund", "denied"): "7x20",
+            phone_bill("order", "disputed"): "0x20",
+        },
+        "2m",
+    ),
     Scene("export stops", {"billing_export_lag_seconds": "5 5 5 20+15x20"}, "2m", {"TokenlineExportStops": {}}),
     Scene("a partition's export stops", {"billing_partitions_stopped": "0 0 1x20"}, "2m", {"TokenlineExportStops": {}}),
     Scene("export as ever", {"billing_export_lag_seconds": "0 9 3 10x20", "billing_partitions_stopped": "0x20"}, "2m"),
@@ -214,6 +241,23 @@ SCENES: Final = (
         {"TokenlineCertificateEnds": {"service": "billing"}},
     ),
     Scene("a certificate ends in a month", {'certificate_end_timestamp_seconds{service="billing"}': "2592000x20"}, "2m"),
+    Scene(
+        "a clock jumps a minute ahead",
+        {'clock_time_seconds{instance="a:1"}': "0+15x4 120+15x20", 'clock_time_seconds{instance="b:1"}': "0+15x30"},
+        "2m",
+        {"TokenlineClockIsOff": {"instance": "a:1"}},
+    ),
+    Scene(
+        "a clock is a minute late",
+        {'clock_time_seconds{instance="a:1"}': "-60+15x30"},
+        "2m",
+        {"TokenlineClockIsOff": {"instance": "a:1"}},
+    ),
+    Scene(
+        "clocks are seconds off, and a page came late once",
+        {'clock_time_seconds{instance="a:1"}': "5+15x30", 'clock_time_seconds{instance="b:1"}': "0+15x7 130 135+15x20"},
+        "2m",
+    ),
     Scene(
         "a listener is full",
         {'http_server_refused_total{listener="clients",reason="full"}': "0+100x20"},

@@ -19,12 +19,13 @@ from services.edge.http.problems import Problem, from_service_error, internal_er
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
-from services.runtime.errors import ServiceError
+from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import Application
 from services.runtime.identifiers import uuid7
 from services.runtime.logs import note
 from services.runtime.traces import Trace, begin_trace, is_tracing, parent_of
+from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 SocketsOf = Callable[[Exchange, Application, Turns], Awaitable[None]]
 
 _JSON: Final = "application/json"
+# Errors of other services that metrics and those services' own logs tell.
+_EXPECTED: Final = TRANSIENT | {errors_pb2.ERROR_REASON_OVERLOADED, errors_pb2.ERROR_REASON_CATALOG_UNAVAILABLE}
 # Members of a dialect.
 _METER: Final = ("name", "request_id_header", "charged", "is_json", "read", "problem_body", "status_of", "rate_headers")
 
@@ -107,7 +110,10 @@ class ModelCalls:
         except Problem as problem:
             await self._fail(answer, problem, charging_id)
         except ServiceError as error:
-            await self._fail(answer, from_service_error(error), charging_id)
+            refused = from_service_error(error)
+            if refused.status >= 500 and error.reason not in _EXPECTED:
+                logger.error("call %s is answered %d: %s: %s", charging_id, refused.status, error.reason_name, error.message)
+            await self._fail(answer, refused, charging_id)
         except Exception:
             logger.exception("call %s failed", charging_id)
             await self._fail(answer, internal_error(), charging_id)

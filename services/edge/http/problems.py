@@ -442,6 +442,8 @@ def from_service_error(error: ServiceError) -> Problem:
             | errors_pb2.ERROR_REASON_STORE_UNAVAILABLE
             | errors_pb2.ERROR_REASON_CATALOG_UNAVAILABLE
             | errors_pb2.ERROR_REASON_NOT_OWNER
+            # Clocks of two machines do not agree, which the log says.
+            | errors_pb2.ERROR_REASON_CHARGING_ID_STALE
         ):
             return unavailable("one of its parts is starting, draining or out of reach")
         case errors_pb2.ERROR_REASON_OVERLOADED:

@@ -4,11 +4,9 @@ Rendezvous hashing: each route draws a number for the conversation, and the leas
 shared store. Where a route is lost its conversations alone move, each to its own second choice, and they return when it is back.
 """
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from math import log
-from operator import itemgetter
-from typing import Final, TypeVar
+from typing import Final
 from zlib import crc32
 
 _MARK_BYTES_MAX: Final = 256
@@ -16,10 +14,6 @@ _MASK: Final = (1 << 64) - 1
 # The upper 53 bits of a draw are a fraction that a float holds exactly.
 _SHIFT: Final = 11
 _FRACTION: Final = 2.0**-53
-
-_FIRST: Final = itemgetter(0)
-
-T = TypeVar("T")
 
 # Multiplier and addend of a route's hash.
 Seed = tuple[int, int]
@@ -43,10 +37,3 @@ def draw(seed: Seed, weight: int, tie: int) -> float:
     """
     multiplier, addend = seed
     return -log((((tie * multiplier + addend & _MASK) >> _SHIFT) + 0.5) * _FRACTION) / weight
-
-
-def even_order(seeded: Sequence[tuple[int, int, T]], tie: int) -> list[T]:
-    """Values in the order that `draw` gives to equal weights, in a fifth of its time; each comes with its seed's two numbers."""
-    drawn = [(tie * multiplier + addend & _MASK, value) for multiplier, addend, value in seeded]
-    drawn.sort(key=_FIRST, reverse=True)
-    return [value for _, value in drawn]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from services.edge.catalog import Route
-from services.edge.routing.affinity import Seed, draw, even_order, seed_of, tie_of
+from services.edge.routing.affinity import Seed, draw, seed_of, tie_of
 from services.edge.routing.breaker import LOST_IN_A_ROW, Breaker
 from services.edge.routing.pace import Booked
 from services.edge.routing.places import PLACE_S, Places
@@ -32,6 +32,8 @@ _TOLD_AGAIN_S: Final = 60.0
 _FULL_S: Final = 1.0
 # The era of a call that no breaker has let pass.
 _NO_ERA: Final = -1
+# Orders of conversations that are kept, some 200 bytes each; the next one begins anew.
+_ORDERS_MAX: Final = 16_384
 
 
 class FailedAttempt(NamedTuple):
@@ -289,13 +291,13 @@ class Plan:
         "routes",
     )
 
-    def __init__(self, ways: list[Way], account_id: str, tokens: int, clock_s: Callable[[], float], budget: RetryBudget) -> None:
-        self.routes = tuple([way.route for way in ways])
+    def __init__(self, order: "_Order", account_id: str, tokens: int, clock_s: Callable[[], float], budget: RetryBudget) -> None:
+        self.routes = order.routes
         self._account_id = account_id
         # Tokens of each attempt, at most.
         self._tokens = tokens
         self._clock_s = clock_s
-        self._ahead = ways
+        self._ahead = order.ways.copy()
         # Routes that were passed over, because they are left out at present.
         self._passed: list[Way] = []
         self._may_wait = True
@@ -408,6 +410,8 @@ class Router:
         self._places: dict[tuple[str, str], Places] = {}
         # The ways of each model and dialect by the identity of its routes, which are kept with them.
         self._ways: dict[int, _Ways] = {}
+        # Orders that ties alone decide, by the routes' identity and the tie: a conversation has many calls.
+        self._orders: dict[tuple[int, int], _Order] = {}
 
     def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes], mix: Mix = _NO_TOKENS) -> Plan:
         """The order for one call: routes that may be called, by priority, price where that counts, and the conversation's ties.
@@ -415,16 +419,14 @@ class Router:
         Then come the others. `conversation` gives its mark, and is asked only where there is a choice.
         """
         known = self._ways.get(id(routes)) or self._known_ways(routes)
-        ways = known.ways
-        if len(ways) == 1:
-            ordered = ways.copy()
-        else:
+        order = known.only
+        if order is None:
             tie = tie_of(account_id, conversation())
-            if known.seeded and known.are_closed():
-                ordered = even_order(known.seeded, tie)
+            if not known.is_cheapest and known.are_closed():
+                order = self._orders.get((id(routes), tie)) or self._kept_order(known, tie)
             else:
-                ordered = known.ordered(account_id, tie, mix, self._clock_s())
-        return Plan(ordered, account_id, mix.input_tokens + mix.output_tokens, self._clock_s, self._budget)
+                order = known.ordered(account_id, tie, mix, self._clock_s())
+        return Plan(order, account_id, mix.input_tokens + mix.output_tokens, self._clock_s, self._budget)
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
@@ -439,6 +441,7 @@ class Router:
         for route in routes:
             self._bounded_places(route)
         self._ways.clear()
+        self._orders.clear()
 
     def probes_due(self) -> list[Probe]:
         """Questions that are to be asked now, each by its endpoint's free path."""
@@ -471,10 +474,23 @@ class Router:
             if health is None:
                 health = self._known[_key(route)] = _Health(route.endpoint)
             ways.append(Way(route, health, self._bounded_places(route)))
-        is_cheapest = any(route.prices for route in routes)
-        is_even = not is_cheapest and len({(route.weight, route.priority) for route in routes}) == 1
-        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [(*way.seed, way) for way in ways] if is_even else [])
+        only = _Order(ways, routes) if len(ways) == 1 else None
+        known = self._ways[id(routes)] = _Ways(routes, ways, any(route.prices for route in routes), only)
         return known
+
+    def _kept_order(self, known: "_Ways", tie: int) -> "_Order":
+        """The order of healthy ways that have no price, kept for a conversation's next calls."""
+        if len(self._orders) >= _ORDERS_MAX:
+            self._orders.clear()
+        order = self._orders[id(known.routes), tie] = known.ordered("", tie, _NO_TOKENS, 0.0)
+        return order
+
+
+class _Order(NamedTuple):
+    """Ways in the order of trying, and their routes. Not to be changed."""
+
+    ways: list[Way]
+    routes: tuple[Route, ...]
 
 
 class _Ways(NamedTuple):
@@ -484,8 +500,8 @@ class _Ways(NamedTuple):
     ways: list[Way]
     # Whether the cheapest goes first.
     is_cheapest: bool
-    # In their order, where nothing but a conversation's ties tells them apart as long as all are healthy; else none.
-    seeded: list[tuple[int, int, Way]]
+    # The order where there is no choice.
+    only: _Order | None
 
     def are_closed(self) -> bool:
         """Whether all breakers are closed."""
@@ -494,7 +510,7 @@ class _Ways(NamedTuple):
                 return False
         return True
 
-    def ordered(self, account_id: str, tie: int, mix: Mix, now_s: float) -> list[Way]:
+    def ordered(self, account_id: str, tie: int, mix: Mix, now_s: float) -> _Order:
         """The ways for one call: those that are not left out, by priority, price and ties; then the others."""
         order = []
         for index, way in enumerate(self.ways):
@@ -503,7 +519,8 @@ class _Ways(NamedTuple):
             cost = route.cost(mix.input_tokens, mix.output_tokens) if self.is_cheapest else 0.0
             order.append((is_out, route.priority, cost, draw(way.seed, route.weight, tie), index))
         order.sort()
-        return [self.ways[each[4]] for each in order]
+        ways = [self.ways[each[4]] for each in order]
+        return _Order(ways, tuple([way.route for way in ways]))
 
 
 def _key(route: Route) -> tuple[str, str, str]:

@@ -207,6 +207,7 @@ class FakeCharging(Charging):
         self.create_gate: asyncio.Event | None = None
         self.update_gate: asyncio.Event | None = None
         self.release_gate: asyncio.Event | None = None
+        self.create_failure: ServiceError | None = None
         self.update_failures: list[ServiceError] = []
         self.release_failure: ServiceError | None = None
         self.creates: list[pb.CreateSession] = []
@@ -232,6 +233,8 @@ class FakeCharging(Charging):
         self.creates.append(create)
         if self.create_gate is not None:
             await self.create_gate.wait()
+        if self.create_failure is not None:
+            raise self.create_failure
         if self.known is not None:
             return self.known
         if self.refuses:

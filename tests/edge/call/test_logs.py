@@ -12,11 +12,13 @@ import pytest
 from services.edge.http.problems import Problem
 from services.edge.identity.principals import Principals
 from services.edge.vendors.vendor import VendorFailure
+from services.runtime.errors import ServiceError
 from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import FakeCharging, lost
 from tests.edge.call.line_dialect import END, FINISH, counted, event, say, words
 from tests.edge.call.scene import SECRETS, Scene
 from tokenline.authentication.v1 import authentication_pb2
+from tokenline.errors.v1 import errors_pb2
 
 KEY = "sk-line-0123456789abcdef"
 PROMPT = "tell-me-of-the-prompt"
@@ -146,3 +148,23 @@ async def test_a_vendor_that_is_busy_is_no_line_in_the_log(caplog: pytest.LogCap
     scene.vendors.answers(VendorFailure("refused", 429))
     await scene.call("stream=no")
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "is_told"),
+    [
+        (errors_pb2.ERROR_REASON_CHARGING_ID_STALE, 503, True),
+        (errors_pb2.ERROR_REASON_SUBJECT_ENDED, 500, True),
+        (errors_pb2.ERROR_REASON_UNAVAILABLE, 503, False),
+        (errors_pb2.ERROR_REASON_OVERLOADED, 503, False),
+    ],
+)
+async def test_a_fault_of_ours_that_accounting_names_is_a_line_with_its_words(
+    reason: errors_pb2.ErrorReason, status: int, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    scene.charging.create_failure = ServiceError(reason, "check the caller's clock")
+    reply = await scene.call("stream=no")
+    assert reply.status == status
+    told = [record.getMessage() for record in caplog.records if "check the caller's clock" in record.getMessage()]
+    assert len(told) == is_told

@@ -5,8 +5,10 @@ from collections import Counter
 import pytest
 
 from services.edge.catalog import Route, WholesalePrice
+from services.edge.routing.breaker import LOST_IN_A_ROW, State
 from services.edge.routing.router import Mix, Router
 from services.edge.vendors.profile import Endpoint
+from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.line_dialect import END, FINISH, counted, say
 from tests.edge.call.scene import Scene
 
@@ -33,11 +35,16 @@ def test_every_edge_and_every_release_draws_the_same() -> None:
     assert _names(tuple(reversed(FOUR)), 0) == _names(FOUR, 0)
 
 
-def test_equal_weights_draw_the_same_order_as_unequal_ones_would() -> None:
-    even = [_names(FOUR, talk) for talk in range(1_000)]
-    # A fifth route of another weight, tried last, changes the way in which the others are drawn.
-    fifth = FOUR[0]._replace(vendor_id="e", priority=1, weight=7)
-    assert [_names((*FOUR, fifth), talk) for talk in range(1_000)] == [names + "e" for names in even]
+def test_what_a_catalog_forgets_no_order_remembers() -> None:
+    router, failure = Router(lambda: 1.0), VendorFailure("timeout")
+    router.plan(FOUR, "account-1", b"talk".strip)
+    router.keep(())
+    for _ in range(LOST_IN_A_ROW):
+        turn = router.plan(FOUR, "account-1", b"talk".strip).next_at_once()
+        assert turn is not None
+        turn.failed(failure)
+        turn.leave()
+    assert sorted(router.states().values()) == [0, 0, 0, State.OPEN_FOR_ONE.value]
 
 
 def _priced(*prices: float) -> tuple[Route, ...]:

@@ -57,6 +57,27 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_STEPS,
     ),
     one(
+        "a retry bills what the carrier has in spite of its word",
+        "services/billing/carrier/worker.py",
+        "        if kept:\n",
+        "        if False:\n",
+        _OF_STEPS,
+    ),
+    one(
+        "a list that is gone on with leaves out what shares its time",
+        _CLIENT,
+        "                begin = last - _OVERLAP\n",
+        "                begin = last + _OVERLAP\n",
+        _OF_CLIENT,
+    ),
+    one(
+        "a list that is gone on with tells some twice",
+        _CLIENT,
+        "                    if paid.payment_id not in made:\n",
+        "                    if paid:\n",
+        _OF_CLIENT,
+    ),
+    one(
         "what is reserved still is taken for billed",
         _STEPS,
         '        raise LaterError(f"the carrier has not billed it yet',

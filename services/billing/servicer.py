@@ -177,14 +177,20 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
     ) -> pb.RetryDemandResponse:
         if not request.demand_id:
             raise invalid("demand_id is missing: give the payment or refund that was denied")
-        return pb.RetryDemandResponse(demand=_demand(await ask_again(self._demands, request.demand_id)))
+        return pb.RetryDemandResponse(demand=_demand(await ask_again(self._demands, self._reachable(), request.demand_id)))
 
     async def ShowCode(self, request: pb.ShowCodeRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.ShowCodeResponse:
-        if self._carrier is None:
-            raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, "billing has no carrier in its config: nothing is asked for")
         if not request.demand_id or not request.code:
             raise invalid("demand_id and code must be given")
-        return pb.ShowCodeResponse(demand=_demand(await show_code(self._demands, self._carrier, request.demand_id, request.code)))
+        return pb.ShowCodeResponse(
+            demand=_demand(await show_code(self._demands, self._reachable(), request.demand_id, request.code))
+        )
+
+    def _reachable(self) -> Carrier:
+        """Errors: `ServiceError` where there is none."""
+        if self._carrier is None:
+            raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, "billing has no carrier in its config: nothing is asked for")
+        return self._carrier
 
     async def _not_exported(self, request: pb.GetReceiptRequest, *, found: bool) -> list[accounting_pb2.JournalEntry]:
         try:

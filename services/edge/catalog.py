@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
@@ -196,7 +196,9 @@ class Snapshot:
         # The moment from which a tariff has other prices.
         self.until_us: Final = min((tariff.until_us for tariff in tariffs.values()), default=FOR_GOOD_US)
         self._models = {
-            model.model_id: _sellable(model, families, endpoints, _wholesale_prices(model, catalog, tariffs))
+            model.model_id: _sellable(
+                model, families, endpoints, _wholesale_prices(model, catalog, tariffs), _called(model, endpoints, self.simulated)
+            )
             for model in catalog.models
         }
         self._aliases = {alias: model.model_id for model in catalog.models for alias in model.aliases}
@@ -312,15 +314,24 @@ def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:
     )
 
 
+def _called(
+    model: registry_pb2.Model, endpoints: Mapping[str, dict[str, Endpoint]], simulated: frozenset[str]
+) -> list[registry_pb2.Route]:
+    """The routes of a model. The simulator answers on none of those whose calls a vendor takes: its answer is no vendor's."""
+    taken = {tuple(route.offering_ids) for route in model.routes if endpoints[route.vendor_id] and route.vendor_id not in simulated}
+    return [route for route in model.routes if route.vendor_id not in simulated or tuple(route.offering_ids) not in taken]
+
+
 def _sellable(
     model: registry_pb2.Model,
     families: Mapping[str, TokenizerFamily],
     endpoints: Mapping[str, dict[str, Endpoint]],
     prices: Mapping[tuple[str, str], tuple[WholesalePrice, ...]],
+    called: Iterable[registry_pb2.Route],
 ) -> SellableModel:
     routes: dict[str, tuple[Route, ...]] = {}
     called_in = {DIALECT_NAMES.get(dialect) for dialect in model.dialects}
-    for route in sorted(model.routes, key=lambda route: route.priority):
+    for route in sorted(called, key=lambda route: route.priority):
         for dialect, endpoint in endpoints[route.vendor_id].items():
             if called_in and dialect not in called_in:
                 continue

@@ -24,7 +24,10 @@ own layers, and `tokenline price --input N --output N` what a call would cost on
 
 Prices are per 1,000,000 tokens: input / input from the vendor's cache / output. Other classes (cache writes, sound, images) stand
 in the files. A price after the name of a window holds in the window's hours, which stand there, too. A model marked * has sources
-that differ; its entry there says what the others have. The numbers in brackets are the sources:
+that differ; its entry there says what the others have. The numbers in brackets are the sources.
+
+{two} models have two routes: to their vendor's site of mainland China, which is owed by the price in CNY, and after it to the site
+abroad that is named after "then", which is owed by the price in USD. Each site is a vendor with a secret of its own.
 
 | | source | of |
 |---|---|---|
@@ -42,6 +45,7 @@ def page(catalog: Catalog) -> str:
         vendors=len(_by_vendor(catalog)),
         cny=len(rates["CNY"]),
         usd=len(rates["USD"]),
+        two=sum(len(model.routes) > 1 for model in catalog.models),
         sources="\n".join(f"| {numbers[each.source_id]} | {each.title} | {each.date} |" for each in catalog.sources),
     )
     return head + "".join(_section(catalog, vendor_id, models, rates, numbers) for vendor_id, models in _by_vendor(catalog).items())
@@ -91,6 +95,8 @@ def _section(
 
 def _names(model: Model) -> Iterator[str]:
     yield f"`{model.model_id}`"
+    if others := [route.vendor_id for route in model.routes[1:]]:
+        yield f"then {', '.join(f'`{vendor_id}`' for vendor_id in others)}"
     if model.aliases:
         yield f"also {', '.join(f'`{alias}`' for alias in model.aliases)}"
     if model.sunset_date is not None:

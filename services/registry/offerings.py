@@ -20,6 +20,7 @@ from services.registry.rules import (
 
 RESERVATION_POLICIES: Final = ("worst_case", "expected", "calibrated")
 PERIODS: Final = ("day", "week", "month")
+ONCE_PERIODS: Final = (*PERIODS, "year")
 PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
 LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
@@ -161,7 +162,7 @@ class Once(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     # One of `ONCE_PER`: who can have it once: an account, or the person or company that an order names, and so its account too.
     per: str
-    # One of `PERIODS`, of the calendar; left out: for good.
+    # One of `ONCE_PERIODS`, of the calendar; left out: for good.
     period: str = ""
 
 
@@ -278,7 +279,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     if (once := offering.once) is not None:
         yield from choice_flaws("once.per", once.per, ONCE_PER)
         if once.period:
-            yield from choice_flaws("once.period", once.period, PERIODS)
+            yield from choice_flaws("once.period", once.period, ONCE_PERIODS)
         if not offering.is_ordered:
             yield "once", "goes with a cycle or allowances: accounts are opened on this offering, it is not sold"
     if offering.abandoned_answer:

@@ -103,7 +103,7 @@ def test_a_system_without_a_fault_is_0_and_one_that_is_down_is_1(tmp_path: Path)
         told = found("--data-dir", str(tmp_path), exit_code=0)
     assert told["clock"]["found"].startswith("the edge agrees within 0.")
     assert "scope" not in told
-    assert told["vendors"]["found"] == "the built-in simulator answers for 20 of 20, which have no secret"
+    assert told["vendors"]["found"] == "the built-in simulator answers for 25 of 25, which have no secret"
     down = found("--data-dir", str(tmp_path), exit_code=1)
     assert {check for check, each in down.items() if each["level"] == "fail"} == {"system"}
     assert "start it with `tokenline up" in down["system"]["found"]

@@ -8,6 +8,7 @@ from services.edge.catalog import Abandoned, CatalogHolder, PriorityClass, Route
 from services.edge.tariffs import PriceTier
 from services.edge.vendors.profile import Endpoint
 from services.registry.app import run_registry
+from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from services.registry.config import RegistryConfig
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
@@ -190,3 +191,33 @@ def test_a_catalog_that_does_not_hold_together_is_refused() -> None:
     catalog = registry_pb2.Catalog(models=[registry_pb2.Model(model_id="m", family_id="missing")])
     with pytest.raises(KeyError, match="missing"):
         Snapshot(catalog, {}, "")
+
+
+CHINA, ABROAD = {"TOKENLINE_MOONSHOT_API_KEY": "sk-china"}, {"TOKENLINE_MOONSHOT_INTERNATIONAL_API_KEY": "sk-abroad"}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "simulator", "vendors"),
+    [
+        ({}, "http://simulator", ["moonshot", "moonshot-international"]),
+        ({}, "", []),
+        (CHINA, "http://simulator", ["moonshot"]),
+        (ABROAD, "http://simulator", ["moonshot-international"]),
+        (ABROAD, "", ["moonshot-international"]),
+        (CHINA | ABROAD, "http://simulator", ["moonshot", "moonshot-international"]),
+    ],
+)
+def test_the_simulator_never_answers_in_place_of_a_vendor_that_is_called(
+    secrets: dict[str, str], simulator: str, vendors: list[str]
+) -> None:
+    """A client would pay for words of the simulator whenever the vendor fails."""
+    catalog = load_catalog([base_catalog_folder()])
+    model = Snapshot(catalog, secrets, simulator).model("kimi-k2.6")
+    assert model is not None
+    for dialect in ("openai_chat", "anthropic_messages"):
+        assert [each.vendor_id for each in model.routes.get(dialect, ())] == vendors
+    # A route of one offering alone leaves the others to the simulator.
+    next(each for each in catalog.models if each.model_id == "kimi-k2.6").routes[1].offering_ids.append("line")
+    divided = Snapshot(catalog, ABROAD, "http://simulator").model("kimi-k2.6")
+    assert divided is not None
+    assert [each.vendor_id for each in divided.routes["openai_chat"]] == ["moonshot", "moonshot-international"]

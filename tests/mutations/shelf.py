@@ -35,6 +35,16 @@ _LISTED: Final = (
     ),
 )
 
+_SIMULATED: Final = (
+    one(
+        "the simulator answers where a vendor that is called does not",
+        "services/edge/catalog.py",
+        " if route.vendor_id not in simulated or tuple(route.offering_ids) not in taken]",
+        "]",
+        "tests/edge/test_catalog.py",
+    ),
+)
+
 _ADJUSTING: Final = (
     one(
         "a row of an adjustment leaves the tariff's other rows out",
@@ -261,4 +271,4 @@ _BY_HOUR: Final = (
     ),
 )
 
-SHELF: Final = (*_BY_HOUR, *_LISTED, *_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)
+SHELF: Final = (*_BY_HOUR, *_LISTED, *_SIMULATED, *_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)

@@ -1,5 +1,6 @@
 """The catalog that is shipped: enough in it, prices as published, points as its comment says."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -42,8 +43,34 @@ def test_it_has_what_a_national_platform_starts_with(catalog: registry_pb2.Catal
     assert not any("/" in model_id for model_id in ids)
     assert all(vendor.base_url.startswith("https://") for vendor in catalog.vendors)
     for vendor in catalog.vendors:
-        assert vendor.api_key_env == f"TOKENLINE_{vendor.vendor_id.upper()}_API_KEY"
-        assert vendor.base_url_env == f"TOKENLINE_{vendor.vendor_id.upper()}_BASE_URL"
+        name = vendor.vendor_id.upper().replace("-", "_")
+        assert (vendor.api_key_env, vendor.base_url_env) == (f"TOKENLINE_{name}_API_KEY", f"TOKENLINE_{name}_BASE_URL")
+
+
+def test_a_model_that_a_vendor_sells_in_china_and_abroad_has_a_route_to_each(catalog: registry_pb2.Catalog) -> None:
+    """Each route is owed by the list in its vendor's currency; a call goes abroad only where the one in China did not answer."""
+    rated = {each: {row.model_id for row in tariff(catalog, each).model_rates} for each in LISTS}
+    abroad = {each.vendor_id for each in catalog.vendors if each.vendor_id.endswith("-international")}
+    two = [model for model in catalog.models if len(model.routes) > 1]
+    assert two == [
+        model
+        for model in catalog.models
+        if f"{model.routes[0].vendor_id}-international" in abroad and all(model.model_id in rated[each] for each in LISTS)
+    ]
+    assert Counter(model.routes[0].vendor_id for model in two) == {
+        "alibaba": 38, "zhipu": 19, "minimax": 10, "moonshot": 3, "stepfun": 3,
+    }  # fmt: skip
+    for model in two:
+        first, second = model.routes
+        assert (first.priority, first.region, first.wholesale_tariff_id) == (0, "mainland", "list-price-cny")
+        assert (second.priority, second.region, second.wholesale_tariff_id) == (1, "international", "list-price-usd")
+        assert (second.vendor_id, second.vendor_model_id) == (f"{first.vendor_id}-international", first.vendor_model_id)
+    charged = charging_catalog(catalog, 1)
+    owed = {each.vendor_id: each.tariff for each in charged.wholesale("kimi-k2.6", 1)}
+    assert {vendor_id: (each.unit, each.tiers[0].rates[0]) for vendor_id, each in owed.items()} == {
+        "moonshot": ("CURRENCY:CNY", 6_500_000),
+        "moonshot-international": ("CURRENCY:USD", 950_000),
+    }
 
 
 def test_hidden_reasoning(catalog: registry_pb2.Catalog) -> None:

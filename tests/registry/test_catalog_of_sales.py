@@ -122,8 +122,8 @@ MISTAKES = [
      f"{PACK}.refundable", "goes with a price only"),
     ("    abandoned_answer: made\n", "    once: {per: person}\n",
      f"{SOLD}.once.per", "must be account or identity; it is 'person'"),
-    ("    abandoned_answer: made\n", "    once: {per: account, period: year}\n",
-     f"{SOLD}.once.period", "must be day or week or month; it is 'year'"),
+    ("    abandoned_answer: made\n", "    once: {per: account, period: decade}\n",
+     f"{SOLD}.once.period", "must be day or week or month or year; it is 'decade'"),
     ("    final_unit: {action: restrict_access", "    once: {per: account}\n    final_unit: {action: restrict_access",
      "offerings[4].once", "accounts are opened on this offering, it is not sold"),
     ("limit_id: sessions", "limit_id: rpm", f"{SOLD}.limits[1].limit_id", "stands in this offering already"),
@@ -229,11 +229,11 @@ def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -
 
 
 def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:
-    bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: week}\n", SALES)
+    bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: year}\n", SALES)
     write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: identity}\n", bounded))
     offerings = {each.offering_id: each for each in load_catalog([tmp_path]).offerings}
     bounds = {offering_id: each.once.period for offering_id, each in offerings.items() if each.HasField("once")}
-    assert bounds == {"monthly": registry_pb2.PERIOD_WEEK, "pack": registry_pb2.PERIOD_UNSPECIFIED}
+    assert bounds == {"monthly": registry_pb2.PERIOD_YEAR, "pack": registry_pb2.PERIOD_UNSPECIFIED}
     assert [each for each in bounds if offerings[each].once.per_identity] == ["pack"]
 
 

@@ -334,9 +334,18 @@ def test_rates_name_every_token_class() -> None:
 BASE = load_catalog([base_catalog_folder()])
 
 
-def test_every_base_vendor_has_a_file_of_its_own() -> None:
+def test_every_base_vendor_has_a_file_with_its_sites() -> None:
     files = {path.stem for path in (base_catalog_folder() / "vendors").iterdir()}
-    assert files == {each.vendor_id for each in BASE.vendors}
+    assert files == {each.vendor_id.removesuffix("-international") for each in BASE.vendors}
+    assert {each.vendor_id for each in BASE.vendors} - files == {
+        *(
+            "alibaba-international",
+            "minimax-international",
+            "moonshot-international",
+            "stepfun-international",
+            "zhipu-international",
+        ),
+    }
     assert files == {
         "deepseek", "alibaba", "volcengine", "zhipu", "moonshot", "minimax", "openai", "anthropic", "google", "xai",
         "baidu", "tencent", "stepfun", "baichuan", "xiaomi", "kuaishou", "meituan", "mistral", "cohere", "meta",
@@ -399,6 +408,7 @@ def meaning(vendor_id: str, http_status: int, code: str = "", message: str = "")
         ("zhipu", 429, "1113", "Your account is in arrears", "account"),
         ("zhipu", 429, "1302", "High concurrency usage of this API", "rate_limit"),
         ("zhipu", 400, "1301", "unsafe or sensitive content", "content"),
+        ("zhipu-international", 429, "1113", "Your account is in arrears", "account"),
         ("moonshot", 429, "exceeded_current_quota_error", "Your account is suspended", "account"),
         ("moonshot", 403, "", "", "account"),
         ("moonshot", 429, "rate_limit_reached_error", "max RPM", "rate_limit"),
@@ -435,9 +445,12 @@ def test_what_base_vendors_heed_and_count() -> None:
     assert {vendor_id for vendor_id, each in chats.items() if each.output_limit_field == "max_completion_tokens"} == {
         "openai",
         "minimax",
+        "minimax-international",
         "kuaishou",
     }
-    assert {vendor_id for vendor_id, each in chats.items() if not each.limit_counts_reasoning} == {"alibaba", "volcengine"}
+    assert {vendor_id for vendor_id, each in chats.items() if not each.limit_counts_reasoning} == {
+        *("alibaba", "alibaba-international", "volcengine"),
+    }
     assert chats["xai"].usage.reasoning == registry_pb2.REASONING_COUNT_BESIDE
     assert [path.path for path in chats["deepseek"].usage.paths] == ["prompt_cache_hit_tokens"]
     assert [path.path for path in chats["moonshot"].usage.paths] == ["cached_tokens"]
@@ -453,9 +466,13 @@ def test_what_base_vendors_heed_and_count() -> None:
     assert messages == {
         "deepseek": ("https://api.deepseek.com/anthropic/v1", X_API_KEY),
         "alibaba": ("https://dashscope.aliyuncs.com/apps/anthropic/v1", X_API_KEY),
+        "alibaba-international": ("https://dashscope-intl.aliyuncs.com/apps/anthropic/v1", X_API_KEY),
         "zhipu": ("https://open.bigmodel.cn/api/anthropic/v1", X_API_KEY),
+        "zhipu-international": ("https://api.z.ai/api/anthropic/v1", X_API_KEY),
         "moonshot": ("https://api.moonshot.cn/anthropic/v1", BEARER),
+        "moonshot-international": ("https://api.moonshot.ai/anthropic/v1", BEARER),
         "minimax": ("https://api.minimaxi.com/anthropic/v1", BEARER),
+        "minimax-international": ("https://api.minimax.io/anthropic/v1", BEARER),
         "anthropic": ("https://api.anthropic.com/v1", X_API_KEY),
         "xiaomi": ("https://api.xiaomimimo.com/anthropic/v1", BEARER),
         "meta": ("https://api.meta.ai/v1", BEARER),

@@ -57,7 +57,7 @@ def days_of(time_zone: str, begin_us: int, end_us: int) -> int:
 
 
 def period_bounds_us(period: Period, time_zone: str, time_us: int) -> tuple[int, int]:
-    """The begin and end of the day, the week (from Monday) or the month that `time_us` lies in."""
+    """The begin and end of the day, the week (from Monday), the month or the year that `time_us` lies in."""
     # The last answers are kept, because windows ask this for every call and an answer changes once a period.
     hour_us = time_us - time_us % 3_600_000_000
     begin_us, end_us = _period_bounds_us(period, time_zone, hour_us)
@@ -71,7 +71,9 @@ def period_bounds_us(period: Period, time_zone: str, time_us: int) -> tuple[int,
 def _period_bounds_us(period: Period, time_zone: str, time_us: int) -> tuple[int, int]:
     zone = ZoneInfo(time_zone)
     begin = _period_begin(period, _local(time_us, zone))
-    if period == Period.MONTH:
+    if period == Period.YEAR:
+        end = begin.replace(year=begin.year + 1)
+    elif period == Period.MONTH:
         end = begin.replace(day=1) + datetime.timedelta(days=monthrange(begin.year, begin.month)[1])
     else:
         end = begin + datetime.timedelta(days=_DAYS[period])
@@ -82,6 +84,8 @@ def _period_begin(period: Period, local: datetime.datetime) -> datetime.datetime
     begin = local.replace(hour=0, minute=0, second=0, microsecond=0)
     if period == Period.WEEK:
         return begin - datetime.timedelta(days=begin.weekday())
+    if period == Period.YEAR:
+        return begin.replace(month=1, day=1)
     return begin.replace(day=1) if period == Period.MONTH else begin
 
 

@@ -15,6 +15,8 @@ class Period(IntEnum):
     DAY = 1
     WEEK = 2
     MONTH = 3
+    # Bounds what is sold once, and is no length of a cycle or a window.
+    YEAR = 4
 
 
 class Payment(IntEnum):

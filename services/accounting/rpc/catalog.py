@@ -94,7 +94,7 @@ def limit_of(limit: registry_pb2.Limit) -> Limit:
     window = usage.WhichOneof("window")
     if window == "window_seconds" and not 1 <= usage.window_seconds <= _WINDOW_S_MAX:
         raise ValueError(f"usage.window_seconds must be 1 to {_WINDOW_S_MAX}")
-    if window == "calendar_window" and usage.calendar_window not in {*Period}:
+    if window == "calendar_window" and usage.calendar_window not in {*Period} - {Period.YEAR}:
         raise ValueError("usage.calendar_window must be day, week or month")
     return Limit(
         limit.limit_id,

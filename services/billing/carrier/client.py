@@ -26,6 +26,8 @@ T = TypeVar("T")
 _BYTES_MAX: Final = 4 * 1024 * 1024
 _PER_PAGE: Final = 100
 _PAGES_MAX: Final = 1_000
+# A list that is gone on with begins this much before its last record, whichever way the carrier rounds its times.
+_OVERLAP: Final = timedelta(seconds=1)
 # Clocks may differ by this much.
 _SKEW: Final = timedelta(minutes=10)
 _MICRO: Final = 1_000_000
@@ -64,6 +66,10 @@ class UnclearError(_CarrierError):
     def __init__(self, message: str, retry_after_s: int = 0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class _LongError(UnclearError):
+    """A list has more pages than are read of one."""
 
 
 class DisputedError(_CarrierError):
@@ -177,11 +183,14 @@ class _Reply(NamedTuple):
 class Carrier:
     """The operator's carrier billing. Errors of all methods: `UnclearError`; of those that change something: `RefusedError`."""
 
-    def __init__(self, config: CarrierConfig, http: aiohttp.ClientSession, clock: Clock, requests: Counter) -> None:
-        """`requests` counts by operation and outcome. Errors: `ConfigError` for the key."""
+    def __init__(
+        self, config: CarrierConfig, http: aiohttp.ClientSession, clock: Clock, requests: Counter, pages_max: int = _PAGES_MAX
+    ) -> None:
+        """`requests` counts by operation and outcome; `pages_max` are read of one list. Errors: `ConfigError` for the key."""
         self._http = http
         self._clock = clock
         self._requests = requests
+        self._pages_max = pages_max
         self._identity = Identity(config, http, clock)
         self._payments = f"{config.address}/carrier-billing/v0.5/payments"
         self._refunds = f"{config.address}/carrier-billing-refund/v0.3/payments"
@@ -215,10 +224,25 @@ class Carrier:
         return _undisputed(found[0], demand) if found else None
 
     async def payments_since(self, since: datetime) -> AsyncIterator[Paid]:
-        """All payments of this client that were made since then, oldest first."""
-        query = {"paymentCreationDate.gte": since.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "order": "asc"}
-        async for paid in self._pages("retrievePayments", self._payments, query, Paid):
-            yield paid
+        """All payments of this client that were made since then, oldest first, each once."""
+        made: dict[str, datetime] = {}
+        while True:
+            query = {"paymentCreationDate.gte": since.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "order": "asc"}
+            last = since
+            try:
+                async for paid in self._pages("retrievePayments", self._payments, query, Paid):
+                    last = paid.payment_creation_date.astimezone(UTC)
+                    if paid.payment_id not in made:
+                        made[paid.payment_id] = last
+                        yield paid
+                return
+            except _LongError:
+                begin = last - _OVERLAP
+                if begin <= since:
+                    raise
+            # Those that the next list has again.
+            made = {name: at for name, at in made.items() if at >= begin}
+            since = begin
 
     async def payment(self, demand: Demand) -> Paid:
         """The demand's payment as it is now. Errors: `DisputedError` too."""
@@ -297,7 +321,7 @@ class Carrier:
     async def _pages(self, operation: str, url: str, query: dict[str, str], kind: type[T]) -> AsyncIterator[T]:
         """All that a list has, page by page; a carrier that tells the same page again and again is not believed."""
         seen: set[Any] = set()
-        for page in range(1, _PAGES_MAX + 1):
+        for page in range(1, self._pages_max + 1):
             asked = urlencode({**query, "page": page, "perPage": _PER_PAGE})
             async with self._counted(operation):
                 try:
@@ -315,7 +339,7 @@ class Carrier:
                     yield each
             if len(found) < _PER_PAGE:
                 return
-        raise UnclearError(f"the carrier lists more than {_PAGES_MAX * _PER_PAGE:,} of them")
+        raise _LongError(f"the carrier lists more than {self._pages_max * _PER_PAGE:,} of them")
 
     @asynccontextmanager
     async def _counted(self, operation: str) -> AsyncIterator[None]:

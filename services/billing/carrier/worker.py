@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from services.billing.carrier.client import Carrier, RefusedError, UnclearError
+from services.billing.carrier.client import Carrier, DisputedError, Paid, Refunded, RefusedError, UnclearError
 from services.billing.carrier.demands import FAILED, STEP, Demand, Source, State, again, of_order, of_use
 from services.billing.carrier.planning import plan
 from services.billing.carrier.steps import Steps
@@ -124,8 +124,11 @@ class Worker:
         self._trouble = trouble
 
 
-async def ask_again(store: CarrierStore, demand_id: str) -> Demand:
-    """Has what the carrier denied asked for again, under a new name. Errors: `ServiceError` with what is wrong."""
+async def ask_again(store: CarrierStore, carrier: Carrier, demand_id: str) -> Demand:
+    """Has what the carrier denied asked for again, under a new name, unless the carrier has it: then it goes on from there.
+
+    Errors: `ServiceError` with what is wrong.
+    """
     denied = await store.find(demand_id)
     if denied is None:
         raise ServiceError(errors_pb2.ERROR_REASON_ITEM_UNKNOWN, f"nothing is asked of the carrier by the name {demand_id}")
@@ -136,13 +139,39 @@ async def ask_again(store: CarrierStore, demand_id: str) -> Demand:
     if denied.source == Source.ORDER:
         message = f"{demand_id} is of an order, which has ended with it; let order {denied.order_id} be placed again"
         raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, message)
+    kept = await _kept(carrier, denied)
     anew = again(denied)
     try:
+        if kept:
+            return await store.move(denied, denied.to(State.ASKING, f"the carrier denied it, and has {kept}"))
         await store.move(denied, denied.to(State.CANCELLED, f"asked for again as {anew.demand_id}"), anew)
     except StaleError:
         # Somebody else was faster.
-        return await store.find(anew.demand_id) or anew
+        return await store.find(anew.demand_id) or await store.find(demand_id) or anew
     return anew
+
+
+async def _kept(carrier: Carrier, denied: Demand) -> str:
+    """The name of what the carrier has for a demand that it denied; empty: nothing that bills or gives back.
+
+    Errors: `ServiceError` where that can't be known: asked for again, it could be billed twice.
+    """
+    if not denied.asked_us:
+        return ""
+    kept: Paid | Refunded | None
+    try:
+        kept = await (carrier.find_refund(denied) if denied.is_refund else carrier.find_payment(denied))
+    except UnclearError as error:
+        message = (
+            f"nothing was asked for, because nobody knows whether the carrier has {denied.demand_id} already: {error}; try again"
+        )
+        raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, message) from error
+    except DisputedError as error:
+        message = f"{error}; look at what the carrier has, and settle it with the carrier"
+        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, message) from error
+    if isinstance(kept, Paid):
+        return "" if kept.payment_status in ("denied", "cancelled") else kept.payment_id
+    return "" if kept is None or kept.refund_status == "denied" else kept.refund_id
 
 
 async def show_code(store: CarrierStore, carrier: Carrier, demand_id: str, code: str) -> Demand:

@@ -916,6 +916,22 @@ def test_a_free_day_is_had_once_a_day(taker: Shopper) -> None:
     assert state_of(replayed(taker.rows)) == state_of(taker.state)
 
 
+def test_a_gift_of_the_year_is_had_once_between_two_new_years() -> None:
+    taker = Shopper(for_sale("yearly", lasting(3), cycle=None, once=True, once_a=Period.YEAR))
+    go_to(taker, "2027-12-31 23:59")
+    taker.order("yearly")
+    sold = "offering yearly is sold once to an account in a year"
+    assert not_sold(taker, "yearly") == f"{sold}, and this one has had it; order it in the next year"
+    # A minute later it is another year, of the cell's time zone; that one has 366 days.
+    go_to(taker, "2028-01-01 00:00")
+    taker.order("yearly")
+    go_to(taker, "2028-12-31 23:59")
+    taker.ask(ApplyDue(ACCOUNT_ID))
+    assert not_sold(taker, "yearly") == f"{sold}, and this one has had it; order it in the next year"
+    go_to(taker, "2029-01-01 00:00")
+    taker.order("yearly")
+
+
 def test_a_trial_is_had_once_for_good_unless_nothing_was_granted(taker: Shopper) -> None:
     waiting = taker.order("trial", Payment.EXTERNAL)
     sold = "offering trial is sold once to an account"

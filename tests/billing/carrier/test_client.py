@@ -1,5 +1,6 @@
 """The client against the simulated carrier: who asks, what is believed, and what is asked for."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from services.billing.carrier.client import DisputedError, RefusedError, UnclearError
+from services.billing.carrier.client import Carrier, DisputedError, RefusedError, UnclearError
 from services.billing.carrier.config import CarrierConfig
 from services.billing.carrier.demands import Demand, Source, State
 from services.billing.carrier.identity import assertion, read_key
@@ -49,6 +50,25 @@ async def test_exactly_a_full_page_is_no_riddle(bill: Bill) -> None:
     for number in range(100):
         await bill.carrier.pay(demand(number), reserves=False)
     assert await bill.carrier.find_payment(demand(500)) is None
+
+
+async def test_a_list_longer_than_is_read_at_once_goes_on_from_its_last_time(bill: Bill) -> None:
+    # Thirty share a time, so that a list ends among them.
+    for number in range(250):
+        bill.clock.time_us += 2_000_000 * (number % 30 == 0)
+        await bill.carrier.pay(demand(number), reserves=False)
+    since = datetime.fromtimestamp(1_800_000_000, UTC)
+    carrier = Carrier(bill.config, bill.http, bill.clock, bill.requests, pages_max=1)
+    assert [paid.asked_as async for paid in carrier.payments_since(since)] == [f"pay-{number}" for number in range(250)]
+
+
+async def test_a_list_that_has_more_at_one_time_than_is_read_is_not_believed(bill: Bill) -> None:
+    for number in range(101):
+        await bill.carrier.pay(demand(number), reserves=False)
+    carrier = Carrier(bill.config, bill.http, bill.clock, bill.requests, pages_max=1)
+    since = datetime.fromtimestamp(1_800_000_000, UTC)
+    with pytest.raises(UnclearError, match="more than 100 of them"):
+        assert [paid async for paid in carrier.payments_since(since)]
 
 
 async def test_a_payment_that_was_asked_for_is_cancelled(bill: Bill) -> None:

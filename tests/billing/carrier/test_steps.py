@@ -268,6 +268,30 @@ async def test_use_of_a_credit_line_is_added_up_and_what_is_less_than_a_thousand
     assert bill.billed_amount() == 3_000
 
 
+async def test_use_below_a_thousandth_waits_until_it_is_one(bill: Bill) -> None:
+    await bill.export([bill.item(Kind.CREDIT_LINE, 0), bill.item(Kind.USAGE, 999)])
+    for demands in (0, 1):
+        await bill.worker.round()
+        bill.clock.time_us += bill.config.usage_interval_s * 1_000_000
+        await bill.rounds(2)
+        assert [each.amount for each in await bill.demands()] == [1_000] * demands
+        await bill.export([bill.item(Kind.USAGE, 1)])
+    assert bill.billed_amount() == 1_000
+
+
+async def test_an_account_that_accounting_has_trouble_with_stops_no_other(bill: Bill) -> None:
+    await bill.store.set_line("acct-2", LINE)
+    bill.orders.unreachable = ACCOUNT
+    await bill.place("ord-1")
+    await bill.place("ord-2", account_id="acct-2")
+    await bill.rounds()
+    assert bill.orders.states == {"ord-1": "awaiting_payment", "ord-2": "completed"}
+    bill.orders.unreachable = ""
+    await bill.rounds()
+    assert bill.orders.states == {"ord-1": "completed", "ord-2": "completed"}
+    assert bill.billed_amount() == 2 * PRICE
+
+
 async def test_a_price_with_parts_of_a_thousandth_loses_nothing(bill: Bill) -> None:
     await bill.sell_on_credit(5_429_032)
     await bill.rounds()
@@ -386,7 +410,7 @@ async def test_what_was_denied_is_asked_for_again_under_a_new_name(bill: Bill) -
     await bill.rounds()
     denied = await bill.only()
     await bill.store.set_line(ACCOUNT, LINE)
-    anew = await ask_again(bill.store, denied.demand_id)
+    anew = await ask_again(bill.store, bill.carrier, denied.demand_id)
     assert anew.demand_id != denied.demand_id
     await bill.rounds()
     assert [each.state for each in await bill.demands() if each.demand_id == anew.demand_id] == [State.SUCCEEDED]
@@ -394,7 +418,7 @@ async def test_what_was_denied_is_asked_for_again_under_a_new_name(bill: Bill) -
     assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
     for name, message in ((denied.demand_id, "is cancelled"), (anew.demand_id, "is succeeded"), ("pay-none", "nothing is asked")):
         with pytest.raises(ServiceError, match=message):
-            await ask_again(bill.store, name)
+            await ask_again(bill.store, bill.carrier, name)
     await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
     await bill.rounds()
     assert bill.billed_amount() == PRICE - 4_000_000
@@ -407,7 +431,39 @@ async def test_a_refund_that_was_denied_is_asked_for_again(bill: Bill) -> None:
     await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
     await bill.rounds()
     (denied,) = [each for each in await bill.demands() if each.state == State.DENIED]
-    await ask_again(bill.store, denied.demand_id)
+    await ask_again(bill.store, bill.carrier, denied.demand_id)
+    await bill.rounds()
+    assert bill.billed_amount() == PRICE - 4_000_000
+    assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
+
+
+async def test_a_payment_that_the_carrier_denied_and_has_is_billed_once(bill: Bill) -> None:
+    # It says 403, and has done what was asked.
+    bill.next(bill.paying, status=403, code="CARRIER_BILLING.PAYMENT_DENIED", carried_out=True)
+    await bill.sell_on_credit()
+    await bill.rounds()
+    denied = await bill.only()
+    assert denied.state == State.DENIED
+    bill.next("retrievePayments", status=503, code="UNAVAILABLE")
+    with pytest.raises(ServiceError, match="nobody knows whether the carrier has"):
+        await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert await bill.only() == denied
+    kept = await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert (kept.demand_id, kept.state) == (denied.demand_id, State.ASKING)
+    await bill.rounds()
+    assert (await bill.only()).state == State.SUCCEEDED
+    assert bill.billed_amount() == PRICE
+    assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
+
+
+async def test_a_refund_that_the_carrier_denied_and_gave_is_given_once(bill: Bill) -> None:
+    await bill.sell_on_credit()
+    await bill.rounds()
+    bill.next("createRefund", status=403, code="CARRIER_BILLING_REFUND.REFUND_DENIED", carried_out=True)
+    await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
+    await bill.rounds()
+    (denied,) = [each for each in await bill.demands() if each.state == State.DENIED]
+    await ask_again(bill.store, bill.carrier, denied.demand_id)
     await bill.rounds()
     assert bill.billed_amount() == PRICE - 4_000_000
     assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
@@ -418,7 +474,7 @@ async def test_a_denied_payment_of_an_order_is_not_asked_for_again(bill: Bill) -
     await bill.place()
     await bill.rounds()
     with pytest.raises(ServiceError, match="let order ord-1 be placed again"):
-        await ask_again(bill.store, (await bill.only()).demand_id)
+        await ask_again(bill.store, bill.carrier, (await bill.only()).demand_id)
 
 
 async def test_words_of_the_carrier_bring_no_control_characters_along(bill: Bill) -> None:

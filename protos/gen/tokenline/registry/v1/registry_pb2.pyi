@@ -105,6 +105,7 @@ class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERIOD_DAY: _ClassVar[Period]
     PERIOD_WEEK: _ClassVar[Period]
     PERIOD_MONTH: _ClassVar[Period]
+    PERIOD_YEAR: _ClassVar[Period]
 
 class PaymentMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -208,6 +209,7 @@ PERIOD_UNSPECIFIED: Period
 PERIOD_DAY: Period
 PERIOD_WEEK: Period
 PERIOD_MONTH: Period
+PERIOD_YEAR: Period
 PAYMENT_METHOD_UNSPECIFIED: PaymentMethod
 PAYMENT_METHOD_PREPAID: PaymentMethod
 PAYMENT_METHOD_PHONE_BILL: PaymentMethod

@@ -178,9 +178,11 @@ class _Rates:
 
 
 def _scope(before: Look, now: Look) -> list[str]:
-    """What the numbers are of, where that is not the whole system."""
+    """Tells whose the numbers are, where they are not the whole system's."""
     if before.samples.highest(_BEGAN) != now.samples.highest(_BEGAN):
-        return ["ANOTHER PROCESS ANSWERED: one that began anew, or another edge behind this address; ask one edge at its own"]
+        return [
+            "ANOTHER PROCESS ANSWERED: the edge began anew, or another one is behind this address; ask each at an address of its own"
+        ]
     if now.samples.is_of_an_edge:
         return ["calls, tokens, refusals and vendors are those of this edge alone; owners, export and accounts are the cell's"]
     return []

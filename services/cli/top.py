@@ -180,9 +180,7 @@ class _Rates:
 def _scope(before: Look, now: Look) -> list[str]:
     """Tells whose the numbers are, where they are not the whole system's."""
     if before.samples.highest(_BEGAN) != now.samples.highest(_BEGAN):
-        return [
-            "ANOTHER PROCESS ANSWERED: the edge began anew, or another one is behind this address; ask each at an address of its own"
-        ]
+        return ["ANOTHER PROCESS ANSWERED: the edge began anew, or this address leads to several; ask each at its own"]
     if now.samples.is_of_an_edge:
         return ["calls, tokens, refusals and vendors are those of this edge alone; owners, export and accounts are the cell's"]
     return []

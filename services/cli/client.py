@@ -48,7 +48,7 @@ class System:
 
         Errors: `CommandFailed` when it says no, with its own sentence; `CommandError` when it is out of reach or fails.
         """
-        url = f"{self.base_url}/v1/admin{path}"
+        url = f"{self.base_url}/v1/admin{path.removesuffix('?')}"
         data = None if body is None and method == "GET" else msgspec.json.encode(body or {})
         headers = {"Authorization": f"Bearer {self._admin_token}", "Content-Type": "application/json"}
         try:

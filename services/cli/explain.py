@@ -13,6 +13,7 @@ from services.cli.client import find_system, given
 from services.cli.failures import CommandFailed
 from services.cli.printing import common_options, fields_of, print_answer, table, text_of
 from services.cli.stores_down import StoresDown, ask_system_down
+from services.runtime.identifiers import uuid7_time_us
 
 # All partitions may have to be searched.
 _TIMEOUT_S: Final = 120.0
@@ -49,12 +50,12 @@ def explain_command(charging_id: str, account_id: str | None, data_dir: Path | N
     Works on the data folder of a system that is down, too; refusals are forgotten then.
     """
 
+    if uuid7_time_us(charging_id) is None:
+        raise click.UsageError(f"{charging_id!r} is no charging_id: it is the x-request-id of a call")
+
     async def ask(stores: StoresDown) -> dict[str, Any]:
         from services.edge.api.admin.explain import explained_call, nothing_known
-        from services.runtime.identifiers import uuid7_time_us
 
-        if uuid7_time_us(charging_id) is None:
-            raise click.UsageError(f"{charging_id!r} is no charging_id: it is the x-request-id of a call")
         explained = await explained_call(stores.accounting, await stores.billing(), charging_id, account_id or "")
         if explained is None:
             raise CommandFailed(nothing_known(charging_id, account_id or ""))

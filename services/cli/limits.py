@@ -11,6 +11,7 @@ from services.cli.amounts import format_amount
 from services.cli.printing import table
 from services.registry.catalog_message import limit_message
 from services.registry.offerings import Limit, limit_flaws
+from services.runtime.mistakes import mistake_of
 
 
 def read_limits(text: str, subject: str) -> list[dict[str, Any]]:
@@ -63,7 +64,9 @@ def limit_of(written: dict[str, Any], subject: str, place: str) -> dict[str, Any
     try:
         limit = msgspec.convert({"per": subject.partition(":")[0], **written}, Limit)
     except msgspec.ValidationError as error:
-        raise click.UsageError(f"{place}: {error}; its fields: {', '.join(Limit.__struct_fields__)}") from None
+        mistake = mistake_of(error, Limit, {"per": subject.partition(":")[0], **written})
+        field = f"{place}.{mistake.field}" if mistake.field else place
+        raise click.UsageError(f"{field} {mistake.message}") from None
     for field, message in limit_flaws(limit):
         raise click.UsageError(f"{place}{'.' if field else ''}{field} {message}")
     told: dict[str, Any] = MessageToDict(limit_message(limit), preserving_proto_field_name=True)

@@ -251,6 +251,8 @@ def test_the_environment_names_the_system_with_or_without_v1(system: Up, tmp_pat
     refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN=token)
     assert refused.exit_code == 2
     assert "is not served; give the address for operators" in refused.stderr
+    refused = run("account", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN=token)
+    assert "/v1/admin/accounts is not served" in refused.stderr
 
 
 def test_a_proxy_of_the_environment_is_not_asked(system: Up) -> None:

@@ -128,6 +128,9 @@ def test_a_call_that_is_not_known_is_a_no(system: Up, ask: Callable[..., Any]) -
         done = run("explain", *arguments, "--data-dir", str(system.data_dir))
         assert (done.exit_code, "Nothing is known of call" in done.output) == (1, True), done.output
     assert "is no charging_id" in run("explain", "yesterday", "--data-dir", str(system.data_dir)).output
+    # Said before anything is asked: nobody is at this address.
+    done = run("explain", "../../accounts", TOKENLINE_URL="http://127.0.0.1:9", TOKENLINE_TOKEN="none")
+    assert (done.exit_code, "'../../accounts' is no charging_id" in done.output) == (2, True), done.output
 
 
 def test_an_open_call_is_told_as_far_as_it_has_come(system: Up, ask: Callable[..., Any]) -> None:

@@ -202,6 +202,19 @@ def test_the_journal_is_read_by_account_by_call_and_by_time(system: Up, ask: Cal
     assert "must say its zone" in run("journal", "--from", "2020-01-01T00:00:00", "--data-dir", str(system.data_dir)).output
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ('[{"limit_id": "day", "usage": "many", "unit": "TOKEN"}]', "usage must be a number"),
+        ('[{"limit_id": 5, "usage": 5, "unit": "TOKEN"}]', "limit_id must be text; it is 5"),
+        ('[{"limit_id": "day", "use": 5}]', "use is no known field"),
+    ],
+)
+def test_a_limit_that_can_not_be_read_is_told_what_would_be_right(limits: str, said: str) -> None:
+    refused = run("account", "limit", "acct-1", "--limits", limits, TOKENLINE_URL="http://127.0.0.1:9", TOKENLINE_TOKEN="none")
+    assert (refused.exit_code, said in refused.output, "Expected" in refused.output) == (2, True, False), refused.output
+
+
 def test_who_gave_a_command_what_it_changed_and_why_is_told(system: Up, ask: Callable[..., Any]) -> None:
     account_id = ask("account", "create")["account_id"]
     topup = ("--amount", "500.5", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")

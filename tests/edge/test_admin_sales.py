@@ -87,7 +87,15 @@ WRONG: Final[dict[str, tuple[Any, ...]]] = {
     "unit": (None, "", "GALLON", "token", 5),
     "currency": (None, "", "usd", "DOLLAR", 5),
     "limits": (None, 5, "x", [5], [{"kind": 1}], [{"limit_id": 5}], [{"request_rate": {"per_minute": -1}}]),
-    "valid_until": ("tomorrow", "", 5, "2026-13-01T00:00:00Z"),
+    "valid_until": (
+        "tomorrow",
+        "",
+        5,
+        "2026-13-01T00:00:00Z",
+        "2026-12-31T16:00:00+25:00",
+        "1960-01-01T00:00:00Z",
+        "2900-01-01T00:00:00Z",
+    ),
 }
 
 
@@ -174,6 +182,9 @@ async def test_a_wrong_query_of_the_journal_is_named(running: Cell, query: str) 
     refused = await running.admin("GET", f"/journal?{query}")
     field = query.partition("=")[0]
     assert (refused.status, refused.error["param"]) == (400, field), refused.body
+    assert "Expected" not in refused.error["message"]
+    told = {"limit=0": "limit must be a whole number of at least 1.", "limit=many": "limit must be a whole number."}
+    assert refused.error["message"] == told.get(query, refused.error["message"])
 
 
 async def test_the_journal_comes_in_pages(running: Cell) -> None:

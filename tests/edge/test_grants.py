@@ -98,7 +98,10 @@ async def test_what_is_wrong_is_named_and_grants_nothing(running: Cell) -> None:
             for wrong in (None, "", 5, "x" * 201, "a\x00b")
         ),
         *(("allowance_id", wrong) for wrong in ("", 5, "x" * 201, "a\x00b")),
-        *(("valid_until", wrong) for wrong in ("tomorrow", "", 5, "2026-13-01T00:00:00Z")),
+        *(
+            ("valid_until", wrong)
+            for wrong in ("tomorrow", "", 5, "2026-13-01T00:00:00Z", "2050-01-01T00:00:00+25:00", "2900-01-01T00:00:00Z")
+        ),
         ("colour", "red"),
     )
     right = {"external_id": "line-wrong", "offering_id": "bundle", "idempotency_key": "2026-12"}

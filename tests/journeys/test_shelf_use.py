@@ -158,6 +158,8 @@ def test_a_free_tier_has_its_day_and_then_names_what_can_be_bought(shop: Shop) -
     customer = shop.buys("free-daily", None)
     with pytest.raises(AssertionError, match="not_possible"):
         customer.order("free-daily", None, "again")
+    with pytest.raises(APIStatusError, match="plan does not hold model deepseek-v4-pro: what is left, 50,000 TOKEN of free-daily,"):
+        customer.calls("deepseek-v4-pro")
     customer.calls("qwen-flash", output=32_758)
     # 17,232 are left of the day. Answers that would need more end where they do, and too little for one is refused.
     used = 10 + 32_758

@@ -387,6 +387,13 @@ _OF_ONCE: Final = (
     ),
     one("a free day is had again after its cancellation", _ONCE, "    if bought_us is None:\n", "    if True:\n", _IN_GAMES),
     one(
+        "a renewal that is paid ends a change that waits for its payment",
+        "services/accounting/core/sales/renewals.py",
+        ' and order.state == "awaiting_payment" and not order.digest\n',
+        ' and order.state == "awaiting_payment"\n',
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
         "a year that is sold once begins with each month",
         "services/accounting/core/cycles.py",
         "        return begin.replace(month=1, day=1)\n",

@@ -57,6 +57,20 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_STEPS,
     ),
     one(
+        "an account that accounting has trouble with ends the round of all",
+        "services/billing/carrier/worker.py",
+        "                    return error.message\n",
+        "                    raise\n",
+        _OF_STEPS,
+    ),
+    one(
+        "the carrier is asked for less than it can count",
+        "services/billing/carrier/worker.py",
+        "self._usage_interval_us, STEP)",
+        "self._usage_interval_us, 1)",
+        _OF_STEPS,
+    ),
+    one(
         "a retry bills what the carrier has in spite of its word",
         "services/billing/carrier/worker.py",
         "        if kept:\n",

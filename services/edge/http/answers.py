@@ -32,6 +32,11 @@ from services.runtime.logs import begin_notes
 
 logger = logging.getLogger(__name__)
 
+# Reads what the framework says that a field of a query must be.
+_EXPECTED: Final = re.compile(r"Expected `(?P<kind>\w+)[^`]*`(?: (?P<sign>>=|<=|>|<) (?P<bound>\S+))?")
+_KINDS: Final = {"int": "a whole number", "bool": "true or false", "str": "text"}
+_SIGNS: Final = {">=": "at least", "<=": "at most", ">": "above", "<": "below"}
+
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -160,11 +165,19 @@ def _of_http_exception(request: Request[Any, Any, Any], error: HTTPException, bo
         case 400 if isinstance(error.extra, list) and error.extra:
             # Flaws of a query, as the framework finds them, field by field.
             flaw = error.extra[0]
-            return malformed(flaw.get("key"), f"{flaw.get('key')} is wrong: {flaw.get('message')}.", "invalid_value")
+            return malformed(flaw.get("key"), f"{flaw.get('key')} {_wanted(flaw.get('message', ''))}.", "invalid_value")
         case status if status < 500:
             return malformed(None, error.detail)
         case _:
             return internal_error()
+
+
+def _wanted(told: str) -> str:
+    """The framework's word on a field of a query, in words that say what would be right."""
+    if (found := _EXPECTED.match(told)) is None:
+        return f"is wrong: {told}"
+    bound = f" of {_SIGNS[found['sign']]} {found['bound']}" if found["sign"] else ""
+    return f"must be {_KINDS.get(found['kind'], found['kind'])}{bound}"
 
 
 def named(words: Words, request_id: str) -> list[Header]:

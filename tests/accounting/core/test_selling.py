@@ -9,6 +9,7 @@ from services.accounting.core.commands import (
     ConfirmPayment,
     Done,
     Ordered,
+    Refused,
     Settled,
 )
 from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, OrderPlaced, PriceCharged
@@ -295,6 +296,23 @@ def test_a_renewal_that_a_credit_line_pays_after_all_is_not_asked_for_any_more(s
     assert charged[-1] == 9_900_000
 
 
+def test_a_change_that_waits_for_its_payment_outlives_a_renewal_that_is_paid(shopper: Shopper) -> None:
+    go_to(shopper, "2026-11-01 00:00")
+    shopper.money(10)
+    order = shopper.order("ten", Payment.PREPAID)
+    go_to(shopper, "2026-11-30 12:00")
+    change = shopper.change(order.subscription_id, "thirty", Payment.EXTERNAL)
+    assert isinstance(change, Ordered)
+    assert change.state == "awaiting_payment"
+    go_to(shopper, "2026-12-01 01:00")
+    poke(shopper)
+    assert shopper.state_of_subscription(order.subscription_id)[0] == "suspended"
+    shopper.money(50)
+    assert shopper.state_of_subscription(order.subscription_id)[0] == "active"
+    # Somebody may be paying for the change at this moment.
+    assert shopper.state.orders[change.order_id].state == "awaiting_payment"
+
+
 def test_a_line_that_renews_in_the_same_moment_pays_what_was_bought_before_it(shopper: Shopper) -> None:
     go_to(shopper, "2026-11-01 00:00")
     line = shopper.order("phone", Payment.PHONE_BILL)
@@ -428,6 +446,29 @@ def test_quota_and_universal_mode_side_by_side_burn_in_order_whole_tokens_each(s
     assert [each.usage for each in records] == [usage(input=3), usage(input=2, output=5)]  # type: ignore[union-attr]
     # A repeat gets the same answer.
     assert shopper.release(charging_id, 2, usage(input=5, output=5)) == settled
+
+
+def test_who_calls_a_model_that_the_plan_does_not_hold_is_told_so() -> None:
+    shopper = Shopper(
+        for_sale("small", allowance(5), model_ids=frozenset({"flat"})),
+        for_sale("wide", allowance(3), model_ids=frozenset({"other"})),
+    )
+    shopper.order("small")
+    assert message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other"))) == (
+        "the account's plan does not hold model other: what is left, 5 TOKEN of small, pays for other models; call one of those, "
+        "order an offering that holds other, or top up at least 74 TOKEN"
+    )
+    # With something for this model, too little of it is what is said; and money of one's own is no plan.
+    shopper.order("wide")
+    assert message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other"))) == ""
+    poor = Shopper(TEN)
+    poor.money(5)
+    assert message_of_refusal(poor.ask(poor.create_command(10, 100))) == ""
+
+
+def message_of_refusal(answer: object) -> str:
+    assert isinstance(answer, Refused)
+    return answer.message
 
 
 def test_overage_goes_on_in_money_on_the_phone_bill_up_to_its_limit() -> None:

@@ -25,8 +25,10 @@ from services.carrier_simulator.app import serve_carrier
 from services.carrier_simulator.behaviour import Behaviour
 from services.carrier_simulator.ledger import Ledger, Payment
 from services.carrier_simulator.tokens import Tokens, read_public_key
+from services.runtime.errors import ServiceError
 from services.runtime.instruments import Counter
 from tests.carrier_simulator.world import HeldClock
+from tokenline.errors.v1 import errors_pb2
 
 ACCOUNT: Final = "acct-1"
 LINE: Final = "+8613800000001"
@@ -51,9 +53,13 @@ class TestOrders(Orders):
 
     def __init__(self) -> None:
         self.states: dict[str, str] = {}
+        # The account whose partition has no owner.
+        self.unreachable = ""
         self.references: dict[str, str] = {}
 
     async def obstacle(self, account_id: str, order_id: str) -> str:
+        if account_id == self.unreachable:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "the partition has no owner")
         state = self.states.get(order_id, "unknown")
         return "" if state == "awaiting_payment" else f"the order is {state}"
 
@@ -138,10 +144,10 @@ class Bill:
         price = self.item(Kind.PRICE, amount, order_id="ord-line", subscription_id=subscription_id, offering_id="phone")
         await self.export([self.item(Kind.CREDIT_LINE, 0), price])
 
-    async def place(self, order_id: str = "ord-1", amount: int = PRICE) -> None:
+    async def place(self, order_id: str = "ord-1", amount: int = PRICE, account_id: str = ACCOUNT) -> None:
         """An order that waits for its payment by phone bill."""
         self.orders.states[order_id] = "awaiting_payment"
-        order = PlacedOrder(order_id, ACCOUNT, self.clock.now_us(), "family", "", 2, "CURRENCY", "CNY", amount, renews=False)
+        order = PlacedOrder(order_id, account_id, self.clock.now_us(), "family", "", 2, "CURRENCY", "CNY", amount, renews=False)
         await self.export(orders=[order])
 
     async def rounds(self, count: int = 8) -> None:

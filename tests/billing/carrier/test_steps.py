@@ -268,6 +268,30 @@ async def test_use_of_a_credit_line_is_added_up_and_what_is_less_than_a_thousand
     assert bill.billed_amount() == 3_000
 
 
+async def test_use_below_a_thousandth_waits_until_it_is_one(bill: Bill) -> None:
+    await bill.export([bill.item(Kind.CREDIT_LINE, 0), bill.item(Kind.USAGE, 999)])
+    for demands in (0, 1):
+        await bill.worker.round()
+        bill.clock.time_us += bill.config.usage_interval_s * 1_000_000
+        await bill.rounds(2)
+        assert [each.amount for each in await bill.demands()] == [1_000] * demands
+        await bill.export([bill.item(Kind.USAGE, 1)])
+    assert bill.billed_amount() == 1_000
+
+
+async def test_an_account_that_accounting_has_trouble_with_stops_no_other(bill: Bill) -> None:
+    await bill.store.set_line("acct-2", LINE)
+    bill.orders.unreachable = ACCOUNT
+    await bill.place("ord-1")
+    await bill.place("ord-2", account_id="acct-2")
+    await bill.rounds()
+    assert bill.orders.states == {"ord-1": "awaiting_payment", "ord-2": "completed"}
+    bill.orders.unreachable = ""
+    await bill.rounds()
+    assert bill.orders.states == {"ord-1": "completed", "ord-2": "completed"}
+    assert bill.billed_amount() == 2 * PRICE
+
+
 async def test_a_price_with_parts_of_a_thousandth_loses_nothing(bill: Bill) -> None:
     await bill.sell_on_credit(5_429_032)
     await bill.rounds()

@@ -24,7 +24,7 @@ from services.accounting.core.offerings import ChargingCatalog, Plan, plan
 from services.accounting.core.sessions.extend import THRESHOLD_DIVISOR
 from services.accounting.core.sessions.hope import hopeful_output, is_capped
 from services.accounting.core.sessions.limited import as_it_stands, narrowed, rules_of
-from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
+from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance, refused_outside_plan
 from services.accounting.core.sessions.repeats import known_call, known_session
 from services.token_classes import IN_TOKENS, Measure
 
@@ -186,6 +186,7 @@ def _quota(
             # While others hold balance, the rest is no measure: waiting is better than an answer that ends too soon.
             need = Need(lines, estimates, input_tokens, useful)
             refused = refused_for_balance(account, need, sources, reserved, now_us)
-            return refusal_of(refused_by_cap(account, need, refused, admission, now_us), planned)
+            refused = refused_by_cap(account, need, refused, admission, now_us)
+            return refusal_of(refused_outside_plan(account, command.model_id, lines, refused, now_us), planned)
     needed = reserve(sources, estimates, input_tokens, granted)
     return _Quota(granted, max(granted, payable_output), granted < wanted and not others_hold, take(sources, needed.amounts))

@@ -8,7 +8,7 @@ import msgspec
 
 from services.accounting.core import limits
 from services.accounting.core.account.state import Account
-from services.accounting.core.amounts import Estimate, PinnedTariff
+from services.accounting.core.amounts import Estimate, PinnedTariff, in_unit
 from services.accounting.core.balance import Reservation, Room, Source, free_sources, reserve, usable
 from services.accounting.core.commands import Decision, Refused, ResultCode
 from services.accounting.core.offerings import Plan
@@ -42,6 +42,26 @@ def refused_for_balance(account: Account, need: Need, sources: Sequence[Source],
     all_sources = _whole_sources(account, lines, now_us)
     held = reserved > 0 and _covers(reserve(all_sources, estimates, input_tokens, useful), useful)
     return Refused(ResultCode.QUOTA_LIMIT_REACHED, unit, needed, free, reserved, held)
+
+
+def refused_outside_plan(account: Account, model_id: str, lines: dict[str, PinnedTariff], refused: Refused, now_us: int) -> Refused:
+    """The refusal with words of its own, if nothing that the account has pays for this model, and something does for others."""
+    if refused.held or refused.limit_id or any(bucket.remaining + bucket.reserved for bucket in usable(account, lines, now_us)):
+        return refused
+    left: dict[tuple[str, str], int] = {}
+    for bucket in account.buckets.values():
+        offering_id, model_group, unit = bucket.line.split("|")
+        bound = bucket.line not in lines and (offering_id or model_group)
+        if bound and bucket.remaining and bucket.valid_from_us <= now_us < bucket.valid_until_us:
+            left[offering_id, unit] = left.get((offering_id, unit), 0) + bucket.remaining
+    if not left:
+        return refused
+    told = [in_unit(amount, unit) + (f" of {offering_id}" if offering_id else "") for (offering_id, unit), amount in left.items()]
+    message = (
+        f"the account's plan does not hold model {model_id}: what is left, {' and '.join(told)}, pays for other models; call one "
+        f"of those, order an offering that holds {model_id}, or top up at least {in_unit(refused.needed, refused.unit)}"
+    )
+    return msgspec.structs.replace(refused, message=message)
 
 
 def _covers(reservation: Reservation, output: int) -> bool:

@@ -1,9 +1,11 @@
 """Request bodies of the administration: read into structs; errors name the field and say what would be right."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.api_keys import SCOPES
 from services.edge.http.problems import Problem, malformed
@@ -53,7 +55,7 @@ _RIGHT: Final = {
     "bucket_id": "the ID of a bucket of the account",
     "subject": '"account", "member:ID" or "key:ID"',
     "limits": "a list of limits, each with limit_id, per, and one of request_rate, token_rate, concurrent_sessions and usage",
-    "valid_until": "a time like 2026-12-31T16:00:00Z",
+    "valid_until": "a time like 2026-12-31T16:00:00Z or 2027-01-01T00:00:00+08:00, of the years 1971 to 2068",
     "charging_id": "the ID of the call, as x-request-id and receipt have it",
     "sequence_number": "an integer, as the record in the receipt has it",
     "record_sequence_number": "an integer of 1 or above, as the record in the receipt has it",
@@ -64,6 +66,9 @@ _RIGHT: Final = {
     "parallel_calls": "an integer, 1 to 1000000; left out for as many as the key may have that mints it",
     "address": "the address of a replica of accounting, as `tokenline owners` shows it; left out for any other one",
 }
+# protobuf takes an offset of 25 hours for one.
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_YEARS: Final = range(1971, 2069)
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
@@ -87,6 +92,19 @@ def parse(body: bytes, kind: type[T]) -> T:
         raise malformed(None, "The request body must be a JSON object.", "invalid_json") from None
     except msgspec.DecodeError as error:
         raise malformed(None, f"The request body is not valid JSON: {error}.", "invalid_json") from None
+
+
+def valid_until(text: str) -> Timestamp:
+    """The time of the field of this name. Errors: `Problem` 400."""
+    try:
+        time = msgspec.convert(text, _Time)
+    except msgspec.ValidationError:
+        raise wrong("valid_until") from None
+    if time.year not in _YEARS:
+        raise wrong("valid_until")
+    made = Timestamp()
+    made.FromDatetime(time)
+    return made
 
 
 def wrong(field: str) -> Problem:

@@ -3,12 +3,11 @@
 from typing import Any
 
 import msgspec
-from google.protobuf.timestamp_pb2 import Timestamp
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 
 from services.edge.api.account_json import bucket_json
-from services.edge.api.admin.body import TIMEOUT_S, Name, parse, wrong
+from services.edge.api.admin.body import TIMEOUT_S, Name, parse, valid_until
 from services.edge.api.admin.command import ask_updated, give
 from services.edge.http.problems import not_found
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -41,7 +40,7 @@ def grant_routes(
         granting = pb.GrantAllowancesRequest(
             offering_id=wanted.offering_id,
             allowance_id=wanted.allowance_id or "",
-            valid_until_time=_time(wanted.valid_until),
+            valid_until_time=None if wanted.valid_until is None else valid_until(wanted.valid_until),
             idempotency_key=wanted.idempotency_key,
         )
         granting.account_id = await _account_of(authentication, wanted.external_id)
@@ -78,15 +77,3 @@ async def _account_of(authentication: "authentication_pb2_grpc.AuthenticationSer
         message = f"No account has the external_id {external_id!r}: open one with it, or give it to the account that is meant."
         raise not_found("account_not_found", message, "external_id")
     return accounts[0].account_id
-
-
-def _time(text: str | None) -> Timestamp | None:
-    """Errors: `Problem` 400 for what is no time."""
-    if text is None:
-        return None
-    time = Timestamp()
-    try:
-        time.FromJsonString(text)
-    except ValueError:
-        raise wrong("valid_until") from None
-    return time

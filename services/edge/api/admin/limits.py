@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
-from services.edge.api.admin.body import TIMEOUT_S, Name, parse, wrong
+from services.edge.api.admin.body import TIMEOUT_S, Name, parse, valid_until
 from services.edge.api.admin.command import give
 from services.edge.http.problems import malformed
 from services.runtime.clients import answer
@@ -47,10 +47,7 @@ def limit_routes(
         except ParseError as error:
             raise malformed("limits", f"limits: {error}. {_LIMIT_NAMES}", "invalid_value") from None
         if wanted.valid_until is not None:
-            try:
-                subject_limits.valid_until_time.FromJsonString(wanted.valid_until)
-            except ValueError:
-                raise wrong("valid_until") from None
+            subject_limits.valid_until_time.CopyFrom(valid_until(wanted.valid_until))
         if wanted.limits or wanted.valid_until is not None:
             # Limits of a name that nobody has can still be removed.
             await _expect_subject(authentication, account_id, wanted.subject)

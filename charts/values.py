@@ -404,6 +404,18 @@ class Carrier(_Values, frozen=True):
     ports: Annotated[tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(description="On which ports.", min_length=1)] = (443,)
 
 
+class Books(_Values, frozen=True):
+    schedule: Annotated[
+        str,
+        Meta(
+            description="When `tokenline audit` and `tokenline reconcile` run, as cron says it, in the time zone of Kubernetes' "
+            "controllers, mostly UTC; at least daily, since the alert TokenlineBooksAreNotChecked waits for a day. Empty: somebody "
+            "else runs them.",
+            pattern=r"^(([-0-9*,/]+ ){2}[-0-9*,/?]+ [-0-9A-Za-z*,/]+ [-0-9A-Za-z*,/?]+)?$",
+        ),
+    ] = "17 3 * * *"
+
+
 class Ingress(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Make an Ingress for what clients call.")] = False
     className: Annotated[str, Meta(description="Its class; empty: the cluster's default one.")] = ""
@@ -493,6 +505,7 @@ class Values(_Values, frozen=True):
     ] = {}
     services: Annotated[Services, Meta(description="The services, each with its own scale.")] = Services()
     carrier: Annotated[Carrier, Meta(description="The operator's billing of phone lines, which billing asks.")] = Carrier()
+    books: Annotated[Books, Meta(description="The daily proof that nothing was lost or charged twice.")] = Books()
     vendorSimulator: Annotated[VendorSimulator, Meta(description="For trying things out.")] = VendorSimulator()
     networkPolicy: Annotated[NetworkPolicy, Meta(description="Who may talk to whom.")] = NetworkPolicy()
     ingress: Annotated[Ingress, Meta(description="The clients' way in from outside.")] = Ingress()

@@ -219,6 +219,12 @@ VENDORS: Final = (
         "Vendor {{ $labels.vendor }} refuses our secret, or our balance there is used up",
     ),
     Alert(
+        "TokenlineVendorIsNotTrusted",
+        _WARNING,
+        f"""{_increase('edge_vendor_failures_total{meaning="certificate"}', "5m", "vendor")} > 0""",
+        "Vendor {{ $labels.vendor }} shows a certificate that is not taken, as one that has ended",
+    ),
+    Alert(
         "TokenlineRouteIsLeftOut",
         _WARNING,
         f"max by (namespace, vendor, model, dialect) (edge_route_state{{{CELL}}}) > 0",

@@ -14,6 +14,11 @@ class Samples:
         """The labels and the value of each sample of a name; nothing where the page has none."""
         yield from self._found.get(name, ())
 
+    @property
+    def is_of_an_edge(self) -> bool:
+        """Whether they are an edge's, of whose cell other processes have pages of their own; `tokenline up` has one page."""
+        return "edge_requests_total" in self._found and "charging_commits_total" not in self._found
+
     def total(self, name: str) -> float:
         """The sum over all labels; 0 where there is none."""
         return sum(value for _, value in self.of(name))

@@ -27,6 +27,8 @@ _ACCOUNTS_SHOWN: Final = 6
 # A pipe has no width; this one fits the narrowest terminal that is in use.
 _WIDTH_OF_NONE: Final = 80
 _LEFT_OUT: Final = 2.0
+# Tells one process from another.
+_BEGAN: Final = "process_start_time_seconds"
 _SHOWN: Final = (
     "edge_calls_total",
     "edge_usage_total",
@@ -45,6 +47,7 @@ _SHOWN: Final = (
     "charging_commands_total",
     "charging_commits_total",
     "billing_export_lag_seconds",
+    _BEGAN,
 )
 _RISKS: Final = (("held", "held by open calls"), ("debt", "owed"), ("credit", "on credit lines, not billed yet"))
 
@@ -151,7 +154,8 @@ def page(url: str, before: Look, now: Look) -> list[Any]:
 
     rates = _Rates(before, now)
     state = f"waiting for {', '.join(now.missing)}" if now.missing else "ready"
-    lines = [f"Tokenline at {url}: {state}, {datetime.now(UTC):%H:%M:%S} UTC", *_traffic(rates), *_holds(now.samples), *_cell(now)]
+    lines = [f"Tokenline at {url}: {state}, {datetime.now(UTC):%H:%M:%S} UTC", *_scope(before, now)]
+    lines += [*_traffic(rates), *_holds(now.samples), *_cell(now)]
     return [*map(text_of, lines), *_tables(rates, now)]
 
 
@@ -171,6 +175,15 @@ class _Rates:
 
     def total(self, name: str) -> float:
         return sum(self.by(name).values())
+
+
+def _scope(before: Look, now: Look) -> list[str]:
+    """Tells whose the numbers are, where they are not the whole system's."""
+    if before.samples.highest(_BEGAN) != now.samples.highest(_BEGAN):
+        return ["ANOTHER PROCESS ANSWERED: the edge began anew, or this address leads to several; ask each at its own"]
+    if now.samples.is_of_an_edge:
+        return ["calls, tokens, refusals and vendors are those of this edge alone; owners, export and accounts are the cell's"]
+    return []
 
 
 def _traffic(rates: _Rates) -> list[str]:

@@ -41,7 +41,7 @@ class ClockWatch:
             self._ahead_us = ahead_us
             logger.error(
                 "the clock of this machine jumped %d s %s: let it follow a time server, because grants, limits and cycles go by it",
-                abs(jumped_us) // 1_000_000,
+                round(abs(jumped_us) / 1_000_000),
                 "ahead" if jumped_us > 0 else "back",
             )
 

@@ -161,7 +161,7 @@ def test_prometheus_finds_every_pod_of_the_cell() -> None:
         for component, pod in pod_templates(objects).items()
     }
     services = ("authentication", "registry", "accounting", "billing", "vendor-simulator")
-    others = {each: set[str]() for each in ("migration", "recovery", "test")}
+    others = {each: set[str]() for each in ("migration", "recovery", "books", "test")}
     assert read == {**{each: {"metrics"} for each in services}, "edge": {"admin"}, **others}
 
 

@@ -156,9 +156,10 @@ def test_a_pod_gets_the_time_that_its_end_takes(case: str, objects: list[Object]
     # Told to close for 10 s, calls ended, the last Release answered within 10 s, and 20 s.
     in_order["edge"] = 10 + drain + 10 + 20
     assert grace == {service: in_order[service] for service in grace}
-    assert {each: pods[each].spec["terminationGracePeriodSeconds"] for each in ("migration", "recovery")} == {
+    assert {each: pods[each].spec["terminationGracePeriodSeconds"] for each in ("migration", "recovery", "books")} == {
         "migration": 5,
         "recovery": 5,
+        "books": 5,
     }
 
 
@@ -223,6 +224,17 @@ def test_helm_test_asks_the_cell(case: str, objects: list[Object]) -> None:
 def test_nothing_else_is_a_hook(objects: list[Object]) -> None:
     events = {each["metadata"].get("annotations", {}).get("helm.sh/hook", "") for each in objects}
     assert events == {"", "test", "pre-install,pre-upgrade,pre-rollback"}
+
+
+def test_books_are_checked_each_night_unless_somebody_else_does_it(objects: list[Object]) -> None:
+    cron = of_kind(objects, "CronJob")["tokenline-books"]["spec"]
+    assert (cron["schedule"], cron["concurrencyPolicy"], cron.get("suspend")) == ("17 3 * * *", "Forbid", None)
+    # Missed while the cluster's own controllers were away, they are made up for within the 26 hours that the alert waits.
+    assert cron["startingDeadlineSeconds"] == 7_200
+    assert (cron["jobTemplate"]["spec"]["backoffLimit"], cron["jobTemplate"]["spec"]["activeDeadlineSeconds"]) == (2, 3_600)
+    others = rendered(merged(REQUIRED, {"books": {"schedule": ""}}))
+    assert [each["metadata"]["name"] for each in others if "books" in each["metadata"]["name"]] == []
+    assert "books" not in str([each for each in others if each["kind"] == "NetworkPolicy"])
 
 
 def test_jobs_end_and_recovery_waits_for_a_person(objects: list[Object]) -> None:

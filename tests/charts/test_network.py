@@ -50,6 +50,7 @@ CALLS: Final[dict[str, dict[str, Any]]] = {
     "edge": {"authentication": GRPC, "registry": GRPC, "accounting": GRPC, "billing": GRPC, "vendor": {Port(443)}},
     "migration": {"postgresql": EVERY},
     "recovery": {"postgresql": EVERY, "etcd": EVERY},
+    "books": {"edge": OPERATORS},
     "test": {"edge": OPERATORS},
 }
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge")

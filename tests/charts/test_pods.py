@@ -20,7 +20,7 @@ from tests.charts.rendering import (
 )
 
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge", "vendor-simulator")
-JOBS: Final = ("migration", "recovery", "test")
+JOBS: Final = ("migration", "recovery", "books", "test")
 _READS_THE_CONFIG: Final = "--config=/etc/tokenline/config/config.yaml"
 
 # What a pod may do: nothing but run, as a user who owns nothing.
@@ -48,6 +48,7 @@ FIELDS: Final[dict[str, Any]] = {
     **dict.fromkeys(SERVICES, SERVICE_FIELDS),
     "migration": POD_FIELDS | {"restartPolicy", "initContainers"},
     "recovery": POD_FIELDS | {"restartPolicy"},
+    "books": POD_FIELDS | {"restartPolicy"},
     "test": POD_FIELDS - {"serviceAccountName", "terminationGracePeriodSeconds"} | {"restartPolicy", "activeDeadlineSeconds"},
 }
 CONTAINER_FIELDS: Final = {
@@ -66,6 +67,8 @@ ARGS: Final = {
     ("migration", "billing"): ["migrate", "billing", "--config=/etc/tokenline/config/billing.yaml"],
     ("migration", "accounting"): ["migrate", "accounting", "--config=/etc/tokenline/config/accounting.yaml"],
     ("recovery", "recovery"): ["recover", _READS_THE_CONFIG],
+    ("books", "audit"): ["audit"],
+    ("books", "reconcile"): ["reconcile"],
     ("test", "owners"): ["owners"],
     ("test", "model"): ["model", "list"],
 }
@@ -115,6 +118,7 @@ ENVIRONMENT: Final[dict[str, dict[str, str]]] = {
     "vendor-simulator": {},
     "migration": DATABASE_USER,
     "recovery": DATABASE_USER,
+    "books": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE},
     "test": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE},
 }
 
@@ -133,6 +137,7 @@ FILES: Final[dict[str, dict[str, str]]] = {
     "vendor-simulator": {CONFIG: "read-only ConfigMap tokenline-vendor-simulator"},
     "migration": {CONFIG: "read-only ConfigMap tokenline-migration"},
     "recovery": {CONFIG: "read-only ConfigMap tokenline-accounting"},
+    "books": _ADMIN_TOKEN,
     "test": _ADMIN_TOKEN,
 }
 _CA: Final = {"/etc/tokenline/postgresql": "read-only Secret postgresql-ca"}
@@ -164,7 +169,14 @@ def pods(case: str) -> dict[str, PodTemplate]:
 def test_the_pods_of_a_cell(case: str, pods: dict[str, PodTemplate]) -> None:
     simulated = with_defaults(CASES[case])["vendorSimulator"]["enabled"]
     assert pods.keys() == {each for each in (*SERVICES, *JOBS) if simulated or each != "vendor-simulator"}
-    kinds = {"billing": "StatefulSet", "edge": "StatefulSet", "migration": "Job", "recovery": "CronJob", "test": "Pod"}
+    kinds = {
+        "billing": "StatefulSet",
+        "edge": "StatefulSet",
+        "migration": "Job",
+        "recovery": "CronJob",
+        "books": "CronJob",
+        "test": "Pod",
+    }
     for component, pod in pods.items():
         assert pod.owner["kind"] == kinds.get(component, "Deployment"), component
         assert pod.owner["metadata"]["name"] == f"tokenline-{component}"
@@ -296,7 +308,7 @@ def test_a_pod_reads_its_own_files_and_writes_to_its_volume_alone(case: str, pod
         expected = dict(FILES[component])
         if case == "everything":
             expected |= FILES_OF_EVERYTHING.get(component, {})
-        if case == "certificates" and component not in ("migration", "test"):
+        if case == "certificates" and component not in ("migration", "books", "test"):
             owner = "accounting" if component == "recovery" else component
             expected["/etc/tokenline/grpc-tls"] = f"read-only Secret tokenline-{owner}-grpc"
         if case == "ephemeral" and component in ("billing", "edge"):
@@ -317,6 +329,7 @@ RESOURCES: Final[dict[str, Object]] = {
     "vendor-simulator": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
     "migration": _JOB_RESOURCES,
     "recovery": _JOB_RESOURCES,
+    "books": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
     "test": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
 }
 

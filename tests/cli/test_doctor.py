@@ -102,6 +102,7 @@ def test_a_system_without_a_fault_is_0_and_one_that_is_down_is_1(tmp_path: Path)
     with up(tmp_path):
         told = found("--data-dir", str(tmp_path), exit_code=0)
     assert told["clock"]["found"].startswith("the edge agrees within 0.")
+    assert "scope" not in told
     assert told["vendors"]["found"] == "the built-in simulator answers for 25 of 25, which have no secret"
     down = found("--data-dir", str(tmp_path), exit_code=1)
     assert {check for check, each in down.items() if each["level"] == "fail"} == {"system"}
@@ -223,9 +224,10 @@ def test_a_large_page_of_metrics_is_read_once_and_only_what_is_looked_at() -> No
 
         def read(self, path: str, timeout_s: float = 0) -> Page:
             self.read_paths.append(path)
-            return Page(b"calls{no label} no number\nregistry_catalog_refused 1\n", "")
+            return Page(b"calls{no label} no number\nregistry_catalog_refused 1\nedge_requests_total 5\n", "")
 
     found = {each.check: each for each in examine(system_checks(Counted("http://127.0.0.1:9", "token", "")))}
     assert Counted.read_paths.count("/metrics") == 1
     assert "stays in force" in found["registry"].found
+    assert "as this edge has them" in found["scope"].found
     assert found["export"].level == "ok"

@@ -38,6 +38,8 @@ charging_at_risk{kind="debt",unit="TOKEN"} 7000000
 charging_sessions_open 4
 billing_export_lag_seconds 3
 nothing_of_ours 5
+charging_commits_total 9
+process_start_time_seconds 1.7e+09
 """
 PARTITIONS: list[dict[str, Any]] = [
     {"part_id": 0, "owner": "a:1", "lag": 5},
@@ -105,6 +107,16 @@ def test_a_process_that_began_anew_and_parts_that_are_away_are_no_fault() -> Non
     assert "calls 0.0/s refused 0.0/s shed 0.0/s answers of 5xx 0.0/s" in again
     assert "owners: not known, accounting or billing does not answer" in again
     assert not any("Burning" in line for line in again)
+
+
+def test_an_edge_of_a_cell_says_that_its_numbers_are_its_own() -> None:
+    of_an_edge = PAGE.replace(b"charging_", b"of_others_")
+    alone = "calls, tokens, refusals and vendors are those of this edge alone; owners, export and accounts are the cell's"
+    before, now = (at(time_s, (0,) * 7, samples=read_samples(of_an_edge % ((0,) * 7))) for time_s in (10, 20))
+    assert shown(before, now, width=140)[1] == alone
+    assert alone not in shown(BEFORE, at(20, (150, 3_000, 20, 10, 60, 26, 60)), width=140)
+    other = now._replace(samples=read_samples(of_an_edge.replace(b"1.7e+09", b"1.8e+09") % ((0,) * 7)))
+    assert shown(before, other, width=140)[1].startswith("ANOTHER PROCESS ANSWERED")
 
 
 def test_only_the_samples_that_are_wanted_are_read() -> None:

@@ -99,7 +99,7 @@ class TlsVendor:
         self._authority = made(folder)
         self._port = free_ports(1)[0]
         self._terms = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._open = set[asyncio.StreamWriter]()
+        self._open = dict[asyncio.StreamWriter, asyncio.Task[None]]()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -115,6 +115,9 @@ class TlsVendor:
         key, certificate, _ = pems(self._authority, self.NAME, starts_days=-30, ends_days=ends_days)
         (self._authority / "vendor.pem").write_bytes(key + certificate)
         self._terms.load_cert_chain(self._authority / "vendor.pem")
+        self._cut()
+
+    def _cut(self) -> None:
         for each in self._open:
             each.transport.abort()
 
@@ -123,15 +126,15 @@ class TlsVendor:
         """Answers meanwhile."""
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self._open.add(writer)
-            try:
-                await relay(reader, writer, f"127.0.0.1:{simulator.port}")
-            finally:
-                self._open.discard(writer)
+            self._open[writer] = asyncio.create_task(relay(reader, writer, f"127.0.0.1:{simulator.port}"))
+            await self._open[writer]
+            del self._open[writer]
 
         self.take(ends_days=30)
         async with await asyncio.start_server(connected, "127.0.0.1", self._port, ssl=self._terms):
             yield
+            self._cut()
+            await asyncio.gather(*self._open.values())
 
 
 class Scene(NamedTuple):
@@ -237,7 +240,7 @@ EXERCISES: Final = (
     Exercise(
         "vendor's certificate ends",
         certificate_ends,
-        "TokenlineVendorFails",
+        "TokenlineVendorIsNotTrusted",
         {"vendor": "deepseek"},
         "tokenline doctor",
         r"vendor deepseek .*certificate has expired",

@@ -278,6 +278,12 @@ SCENES: Final = (
         "1m",
         {"TokenlineVendorRefusesUs": {"vendor": "v"}},
     ),
+    Scene(
+        "its certificate has ended",
+        {'edge_vendor_failures_total{vendor="v",meaning="certificate"}': "0 0 1x20"},
+        "1m",
+        {"TokenlineVendorIsNotTrusted": {"vendor": "v"}},
+    ),
     Scene("it asks to wait", {'edge_vendor_failures_total{vendor="v",meaning="rate"}': "0 0 1x20"}, "1m"),
     Scene("a route is left out", {ROUTE_STATE: "2x40"}, "6m", {"TokenlineRouteIsLeftOut": ROUTE}),
     Scene("a route was left out for a minute", {ROUTE_STATE: "2x4 0x40"}, "6m"),

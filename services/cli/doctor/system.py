@@ -20,6 +20,7 @@ _LEFT_OUT: Final = 2.0
 _READ: Final = (
     *("billing_export_lag_seconds", "billing_partitions_stopped", "certificate_end_timestamp_seconds", "disk_free_bytes"),
     *("disk_used_bytes", "edge_catalog_silence_seconds", "edge_route_state", "registry_catalog_refused"),
+    *("charging_commits_total", "edge_requests_total"),
 )
 _VENDORS: Final[Mapping[str, tuple[Level, str, str]]] = {
     "ok": ("ok", "answers and takes the secret", ""),
@@ -58,6 +59,7 @@ def system_checks(system: System) -> list[tuple[str, Check]]:
 
     return [
         ("edge", lambda: _ready(system)),
+        ("scope", lambda: _scope(samples())),
         ("clock", lambda: _clock(system)),
         ("owners", lambda: _owners(system)),
         ("export", lambda: _export(system, samples())),
@@ -75,6 +77,14 @@ def _ready(system: System) -> Iterator[Finding]:
         yield Finding("edge", "fail", f"not ready: {', '.join(missing)}", "see that what is named runs; the edge's log says more")
     else:
         yield Finding("edge", "ok", f"{system.base_url} is ready")
+
+
+def _scope(samples: Samples) -> Iterator[Finding]:
+    if samples.is_of_an_edge:
+        told = (
+            "clock, routes, certificate, disk and registry are as this edge has them; other edges are asked at their own addresses"
+        )
+        yield Finding("scope", "ok", told)
 
 
 def _clock(system: System) -> Iterator[Finding]:

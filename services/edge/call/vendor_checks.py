@@ -1,6 +1,7 @@
 """Asks vendors whether each answers and takes our secret, by a path that costs nothing, for an operator who wants to know now."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,6 +18,7 @@ _TIMEOUT_S: Final = 2.0
 _LIST_OF_MODELS: Final = "/models"
 _PAYMENT_REQUIRED: Final = 402
 _WRONG_KEY: Final = frozenset({401, 403})
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _NO_SUCH_PATH: Final = frozenset({404, 405})
 
 
@@ -79,7 +81,7 @@ def _state(endpoint: Endpoint, failure: VendorFailure) -> tuple[str, int, str]:
     if failure.outcome != "refused":
         return "unreachable", status, ""
     fault = fault_of(status, failure.body, failure.retry_after_ms)
-    code = fault.code or fault.kind
+    code = _shown(fault.code or fault.kind, endpoint)
     if status in _NO_SUCH_PATH:
         return "reachable", status, code
     if status in _WRONG_KEY:
@@ -88,3 +90,9 @@ def _state(endpoint: Endpoint, failure: VendorFailure) -> tuple[str, int, str]:
     if status == _PAYMENT_REQUIRED or meaning is Meaning.ACCOUNT:
         return "account_refused", status, code
     return "busy" if meaning is Meaning.RATE_LIMIT else "failing", status, code
+
+
+def _shown(code: str, endpoint: Endpoint) -> str:
+    """A vendor's code, where it is a word and no part of the secret, which a vendor may quote."""
+    is_quoted = any(code.encode() in value for _, value in endpoint.key_headers)
+    return code if _WORD.fullmatch(code) and not is_quoted else ""

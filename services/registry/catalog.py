@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
-from zoneinfo import available_timezones
 
 import msgspec
 
@@ -23,6 +22,7 @@ from services.registry.rules import (
     micro_amount,
     region_flaws,
     text_flaws,
+    time_zones,
     unknown,
     whole_flaws,
 )
@@ -304,7 +304,7 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         yield Flaw("models", model_id, field, message)
     for section, entry_id, field, message in (*_wholesale_flaws(catalog, tariffs), *_source_flaws(catalog)):
         yield Flaw(section, entry_id, field, message)
-    if catalog.time_zone and catalog.time_zone not in available_timezones():
+    if catalog.time_zone and catalog.time_zone not in time_zones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
     for index, language in enumerate(catalog.languages):
         if not _LANGUAGE.fullmatch(language) or language in catalog.languages[:index]:

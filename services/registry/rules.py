@@ -4,7 +4,9 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import cache
 from typing import Final
+from zoneinfo import available_timezones
 
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
@@ -73,6 +75,12 @@ def effective_time_flaws(field: str, time: datetime.datetime) -> Iterator[FieldF
         yield field, f"must carry an offset, like {time.isoformat()}+08:00"
     elif not _YEARS[0] <= time.year <= _YEARS[1]:
         yield field, f"must be in the years {_YEARS[0]} to {_YEARS[1]}; it is {time.isoformat()}"
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """IANA names of the zones that are known here. A look walks through folders, and a catalog has many tariffs with a zone."""
+    return frozenset(available_timezones())
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

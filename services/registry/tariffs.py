@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
-from zoneinfo import available_timezones
 
 import msgspec
 
@@ -23,6 +22,7 @@ from services.registry.rules import (
     effective_time_flaws,
     micro_amount,
     text_flaws,
+    time_zones,
     unknown,
     whole_flaws,
 )
@@ -201,7 +201,7 @@ def _last_version(of: Tariff | TariffVersion) -> int:
 
 def _calendar_flaws(tariff: Tariff) -> Iterator[FieldFlaw]:
     if tariff.windows or any(each.windows for each in tariff.upcoming):
-        if tariff.time_zone not in available_timezones():
+        if tariff.time_zone not in time_zones():
             yield "time_zone", f"must be an IANA name like Asia/Shanghai, since windows are hours there; it is {tariff.time_zone!r}"
     else:
         for name in ("time_zone", "holidays"):

@@ -114,6 +114,11 @@ def test_an_adjustment_that_makes_no_tariff_cannot_be_public(tmp_path: Path) -> 
 def test_the_page_of_models_is_that_of_the_base_catalog() -> None:
     text = page(catalog_of(read_folders([base_catalog_folder()])))
     assert PAGE.read_text(encoding="utf-8") == text
-    assert "| `qwen3.7-plus`* | 1,000,000 | 65,536 | 2 / 0.4 / 8 | 0.4 / 0.08 / 1.6; above 256,000: 1.2 / 0.24 / 4.8 |" in text
+    assert (
+        "| `qwen3.7-plus`; then `alibaba-international`* | 1,000,000 | 65,536 | 2 / 0.4 / 8"
+        " | 0.4 / 0.08 / 1.6; above 256,000: 1.2 / 0.24 / 4.8 |"
+    ) in text
+    assert "| `deepseek-flash` | 1,000,000 | 393,216 | - | 0.3 / 0.006 / 1.2; `deepseek-off-peak`: 0.15 / 0.003 / 0.6 |" in text
+    assert "73 models have two routes" in text
     assert "| `glm-image` | 8,000 | 1 images | 0.1 an image | - | [2] |" in text
     assert "| `whisper-1`; ends on 2027-02-26 | 7,200,000 milliseconds | - | - | 0.006 a minute | [1], [2] |" in text

@@ -60,6 +60,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "AcceptInvitation": frozenset({EDGE}),
         "EntitleAccount": frozenset({EDGE}),
         "EndEntitlement": frozenset({EDGE}),
+        "FreeIdentity": frozenset({EDGE}),
         "CreateKey": frozenset({EDGE}),
         "MintKey": frozenset({EDGE}),
         "RevokeKey": frozenset({EDGE}),

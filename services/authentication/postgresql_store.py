@@ -305,6 +305,19 @@ class PostgresqlStore:
                 account_id,
             )
 
+    async def free(self, offering_id: str, identity_hash: bytes, over: tuple[str, int] | None, now_us: int) -> Entitlement | None:
+        async def work(connection: Any) -> Entitlement | None:
+            await connection.execute("LOCK TABLE entitlement IN EXCLUSIVE MODE")
+            whose = "FROM entitlement WHERE offering_id = $1 AND identity_hash = $2"
+            query = f"SELECT offering_id, identity_hash, account_id, until_us, orders {whose}"
+            row = await connection.fetchrow(query, offering_id, identity_hash)
+            found = None if row is None else Entitlement(*row)
+            if found is not None and found.may_go(over, now_us):
+                await connection.execute(f"DELETE {whose}", offering_id, identity_hash)
+            return found
+
+        return await self._pool.transaction(work)
+
     async def find_key(self, key_hash: bytes) -> Key | None:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(f"{_KEY} WHERE key_hash = $1", key_hash)

@@ -125,10 +125,7 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         outcome = await self._store.entitle(wanted, now_us, over)
         return pb.EntitleAccountResponse(
             until_time=timestamp(outcome.made.until_us) if outcome.made else None,
-            in_the_way=[
-                pb.Entitlement(account_id=each.account_id, until_time=timestamp(each.until_us), under_way=each.is_under_way(now_us))
-                for each in outcome.in_the_way
-            ],
+            in_the_way=[_entitlement_message(each, now_us) for each in outcome.in_the_way],
         )
 
     async def EndEntitlement(self, request: pb.EndEntitlementRequest, context: "_Context[Any, Any]") -> pb.EndEntitlementResponse:
@@ -136,6 +133,16 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         until_us = request.until_time.ToMicroseconds()
         await self._store.end_entitlement(account_id, offering_id, until_us, self._clock.now_us())
         return pb.EndEntitlementResponse()
+
+    async def FreeIdentity(self, request: pb.FreeIdentityRequest, context: "_Context[Any, Any]") -> pb.FreeIdentityResponse:
+        now_us = self._clock.now_us()
+        offering_id = _name("offering_id", request.offering_id)
+        over = (request.over.account_id, request.over.until_time.ToMicroseconds()) if request.HasField("over") else None
+        found = await self._store.free(offering_id, hash_identity(request.identity, self._secret), over, now_us)
+        if found is None:
+            message = f"nobody has ordered offering {offering_id} for this identity; anybody may order it"
+            raise ServiceError(errors_pb2.ERROR_REASON_ITEM_UNKNOWN, message)
+        return pb.FreeIdentityResponse(found=_entitlement_message(found, now_us), freed=found.may_go(over, now_us))
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: "_Context[Any, Any]") -> pb.CreateKeyResponse:
         issued = new_key(self._region)
@@ -305,6 +312,11 @@ def _name_or_empty(field: str, value: str) -> str:
     if len(value) > _NAME_LENGTH_MAX or not value.isprintable():
         raise invalid(f"{field} must be empty or have at most {_NAME_LENGTH_MAX} printable characters")
     return value
+
+
+def _entitlement_message(entitlement: Entitlement, now_us: int) -> pb.Entitlement:
+    until_time = timestamp(entitlement.until_us)
+    return pb.Entitlement(account_id=entitlement.account_id, until_time=until_time, under_way=entitlement.is_under_way(now_us))
 
 
 def _member_message(member: Member) -> pb.Member:

@@ -267,6 +267,17 @@ class SqliteStore:
 
         await self._database.write(work)
 
+    async def free(self, offering_id: str, identity_hash: bytes, over: tuple[str, int] | None, now_us: int) -> Entitlement | None:
+        def work(connection: sqlite3.Connection) -> Entitlement | None:
+            whose = "FROM entitlement WHERE offering_id = ? AND identity_hash = ?"
+            row = connection.execute(f"SELECT * {whose}", (offering_id, identity_hash)).fetchone()
+            found = Entitlement(*row) if row else None
+            if found is not None and found.may_go(over, now_us):
+                connection.execute(f"DELETE {whose}", (offering_id, identity_hash))
+            return found
+
+        return await self._database.write(work)
+
     async def find_key(self, key_hash: bytes) -> Key | None:
         def work(connection: sqlite3.Connection) -> Key | None:
             row = connection.execute("SELECT key_id FROM api_key WHERE key_hash = ?", (key_hash,)).fetchone()

@@ -90,6 +90,10 @@ class Entitlement(NamedTuple):
         """Whether an order under it may still come to something."""
         return self.orders > 0 and now_us < self.until_us + ENTITLEMENT_MARGIN_US
 
+    def may_go(self, over: tuple[str, int] | None, now_us: int) -> bool:
+        """Whether who knows that the one of this (account_id, until_us) is over may have it forgotten."""
+        return (self.account_id, self.until_us) == over and not self.is_under_way(now_us)
+
 
 class Entitling(NamedTuple):
     """The entitlement that was made; None: those in the way do not let it be."""
@@ -175,6 +179,10 @@ class Store(Protocol):
 
     async def end_entitlement(self, account_id: str, offering_id: str, until_us: int, now_us: int) -> None:
         """One order fewer is under way; nothing where its time, `until_us`, is over: time ends such an order, not its answer."""
+        ...
+
+    async def free(self, offering_id: str, identity_hash: bytes, over: tuple[str, int] | None, now_us: int) -> Entitlement | None:
+        """The identity's entitlement of an offering, which is forgotten if it `may_go`."""
         ...
 
     async def find_key(self, key_hash: bytes) -> Key | None:
@@ -433,6 +441,12 @@ class MemoryStore:
         for index, each in enumerate(self._entitlements):
             if (each.offering_id, each.account_id) == (offering_id, account_id) and until_us > now_us:
                 self._entitlements[index] = each._replace(orders=max(0, each.orders - 1))
+
+    async def free(self, offering_id: str, identity_hash: bytes, over: tuple[str, int] | None, now_us: int) -> Entitlement | None:
+        found = next((each for each in self._entitlements if each[:2] == (offering_id, identity_hash)), None)
+        if found is not None and found.may_go(over, now_us):
+            self._entitlements.remove(found)
+        return found
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         key = next((key for key in self._keys.values() if key.key_hash == key_hash), None)

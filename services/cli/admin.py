@@ -16,6 +16,7 @@ from services.cli.client import find_system, given
 from services.cli.limits import limits_table
 from services.cli.printing import common_options, fields_of, outline, print_amounts, print_answer, table, text_of
 from services.cli.sales import (
+    free_identity,
     limit_command,
     place_order,
     reduce_command,
@@ -188,10 +189,11 @@ def revoke_key(key_id: str, data_dir: Path | None, output: str) -> None:
 
 @click.group("offering")
 def offering_group() -> None:
-    """List, show and order offerings."""
+    """List and order offerings, and free identities."""
 
 
 offering_group.add_command(place_order)
+offering_group.add_command(free_identity)
 
 
 @offering_group.command("list")

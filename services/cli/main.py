@@ -17,7 +17,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "account": ("services.cli.admin", "account_group", "Open, list, show and top up accounts."),
     "member": ("services.cli.members", "member_group", "Add, invite, list and cap members."),
     "key": ("services.cli.admin", "key_group", "Issue, list and revoke API keys."),
-    "offering": ("services.cli.admin", "offering_group", "List, show and order offerings."),
+    "offering": ("services.cli.admin", "offering_group", "List and order offerings, and free identities."),
     "model": ("services.cli.admin", "model_group", "List models."),
     "price": ("services.cli.price", "price_command", "Say what a call would cost on each model."),
     "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),

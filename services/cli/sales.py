@@ -59,6 +59,16 @@ def place_order(*, account_id: str, data_dir: Path | None, output: str, **wanted
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
+@click.command("free")
+@click.argument("offering_id", metavar="OFFERING")
+@click.option("--identity", required=True, metavar="IDENTITY", help="As the order named it, like phone:+8613800138000.")
+@common_options
+def free_identity(*, offering_id: str, identity: str, data_dir: Path | None, output: str) -> None:
+    """Free an identity that an offering was ordered for by mistake. Ends with 1 where something was granted for it."""
+    freed = find_system(data_dir).ask("POST", "/identities/free", {"offering_id": offering_id, "identity": identity})
+    print_answer(freed, output, lambda: fields_of(freed))
+
+
 @order_group.command("pay")
 @click.argument("order_id", metavar="ORDER_ID")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")

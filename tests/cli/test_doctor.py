@@ -231,3 +231,55 @@ def test_a_large_page_of_metrics_is_read_once_and_only_what_is_looked_at() -> No
     assert "stays in force" in found["registry"].found
     assert "as this edge has them" in found["scope"].found
     assert found["export"].level == "ok"
+
+
+class Told(System):
+    """A system that says what it is made to say."""
+
+    page: ClassVar[bytes] = b""
+    partitions: ClassVar[list[dict[str, Any]]] = []
+    waits_for: ClassVar[list[str]] = []
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 0) -> dict[str, Any]:
+        return {"data": self.partitions if path == "/partitions" else []}
+
+    def read(self, path: str, timeout_s: float = 0) -> Page:
+        return Page(self.page, "")
+
+    def missing(self, timeout_s: float = 0) -> list[str]:
+        return self.waits_for
+
+
+def partition(owner: str | None, lag: int) -> dict[str, Any]:
+    return {"part_id": 0, "owner": owner, "lag": lag}
+
+
+@pytest.mark.parametrize(
+    ("told", "check", "level", "found"),
+    [
+        ({"waits_for": ["charging"]}, "edge", "fail", "not ready: charging"),
+        ({"partitions": [partition("a", 0), partition("b", 0)]}, "owners", "ok", "2 replicas of accounting for 2 partitions"),
+        ({"partitions": [partition("a", 0), partition(None, 0)]}, "owners", "fail", "nobody owns partition 0"),
+        ({"page": b"billing_partitions_stopped 1\n"}, "export", "fail", "0 journal rows wait for their CDR: export has stopped"),
+        ({"page": b"billing_export_lag_seconds 601\n"}, "export", "fail", "the last whole pass 601 s ago: export has stopped"),
+        ({"page": b"billing_export_lag_seconds 61\n"}, "export", "warn", "the last whole pass 61 s ago"),
+        ({"partitions": [partition(None, 10_001)]}, "export", "warn", "10,001 journal rows wait for their CDR"),
+        ({"partitions": [partition(None, 10_000)]}, "export", "ok", "10,000 journal rows wait for their CDR"),
+        ({"page": b'edge_route_state{vendor="v",model="m"} 2\n'}, "routes", "warn", "1 left out after failures: v/m"),
+        ({"page": b'edge_route_state{vendor="v",model="m"} 1\n'}, "routes", None, ""),
+        ({"page": b'certificate_end_timestamp_seconds{service="billing"} 1\n'}, "certificate of billing", "fail", "ended "),
+        (
+            {"page": b'disk_free_bytes{holds="cdr"} 1e8\ndisk_used_bytes{holds="cdr"} 9e11\n'},
+            *("disk of the system", "fail", "0.1 GiB of 838.3 GiB are free; it holds cdr"),
+        ),
+        ({"page": b"edge_catalog_silence_seconds 61\n"}, "registry", "warn", "the edge has not heard of it for 61 s"),
+        ({"page": b"edge_catalog_silence_seconds 60\n"}, "registry", None, ""),
+    ],
+)
+def test_what_a_system_says_is_judged(told: dict[str, Any], check: str, level: str | None, found: str) -> None:
+    system = type("System", (Told,), told)("http://127.0.0.1:9", "token", "")
+    by_check = {each.check: each for each in examine(system_checks(system))}
+    if level is None:
+        assert check not in by_check
+        return
+    assert (by_check[check].level, found in by_check[check].found) == (level, True), by_check[check]

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import openai
 import pytest
+from rich.console import Console
 
 from services.cli.explain import explained_tables
 from tests.cli.processes import Up, run, up
@@ -56,6 +58,15 @@ def call(system: Up, ask: Callable[..., Any], account_id: str, output_tokens: in
     return str(streamed.headers["x-request-id"])
 
 
+def printed(call: dict[str, Any]) -> str:
+    """The page of a call."""
+    console = Console(width=200)
+    with console.capture() as captured:
+        for each in explained_tables(call):
+            console.print(each)
+    return captured.get()
+
+
 def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[..., Any]) -> None:
     account_id = account_with(ask, "1000000")
     charging_id = call(system, ask, account_id, 5_000)
@@ -84,11 +95,14 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
     assert (bucket["source"], bucket["unit"]) == ("top-up", "TOKEN")
     assert receipt["records"][0]["debits"] == [{"bucket_id": bucket["bucket_id"], "amount": receipt["charged_amount"]}]
 
-    # A refund of it is a part of its story.
+    # The last grant is all that may be paid for; those before it are windows of that.
+    assert reservation["output_tokens_granted"] < reservation["output_tokens_payable"] >= 20_000
+    # A refund of it is a part of its story, and of no other call's.
     row = str(receipt["records"][0]["sequence_number"])
     refund = ["--charging-id", charging_id, "--sequence-number", row, "--amount", "10", "--valid-days", "9", "--reason", "slow"]
     ask("account", "refund", account_id, *refund, "--idempotency-key", "r")
     assert [(each["unit"], each["amount"]) for each in ask("explain", charging_id)["refunds"]] == [("TOKEN", 10 * UNIT)]
+    assert ask("explain", call(system, ask, account_id, 5))["refunds"] == []
 
     page = " ".join(run("explain", charging_id, "--data-dir", str(system.data_dir)).output.split())
     for said in (
@@ -100,6 +114,25 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
         "owed to deepseek: 0.0021",
     ):
         assert said in page, page
+    # What the likely cost was, and who paid where no bucket did.
+    (record,) = receipt["records"]
+    lost = {**record, "debt_amount": 3 * UNIT, "absorbed_amount": 2 * UNIT}
+    later = {**reservation, "granted_at": str(datetime.fromisoformat(told["requested_at"]) + timedelta(seconds=1.5))}
+    other = {
+        **told,
+        "request": {**request, "reserved_for": "likely_cost", "input_tokens_reserved": 77},
+        "grants": [later],
+        "receipt": {**receipt, "records": [lost]},
+    }
+    page = " ".join(printed(other).split())
+    for said in (
+        "reserved for 77 tokens",
+        "quota for the likely cost",
+        "3 TOKEN owed: no bucket covers it",
+        "1,500 ms reservation",
+    ):
+        assert said in page, page
+    assert "2 TOKEN absorbed by the operator" in page
     # What was not used was counted by nobody.
     unused = {**receipt, "usage": dict.fromkeys(receipt["usage"], 0)}
     assert not any("usage_is" in str(each) for each in explained_tables({**told, "receipt": unused}))

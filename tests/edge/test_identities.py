@@ -162,6 +162,41 @@ async def test_an_order_that_comes_to_nothing_leaves_the_offering_to_others(runn
     assert (await order(running, second, "paid-trial", key="again", payment_method="external", **whose)).status == 409
 
 
+async def test_an_identity_is_freed_by_hand_as_long_as_nothing_was_granted_for_it(
+    running: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
+    mistyped = {"offering_id": "paid-trial", "identity": "person:110101199001019999"}
+
+    async def free(**changes: Any) -> Reply:
+        return await running.admin("POST", "/identities/free", mistyped | changes)
+
+    unknown = await free()
+    assert (unknown.status, unknown.error["code"]) == (404, "not_found")
+    account_id, path = await opened(running), ""
+    waiting = await order(running, account_id, "paid-trial", payment_method="external", identity=mistyped["identity"])
+    path = f"/accounts/{account_id}/orders/{waiting.json['order_id']}"
+    refused = await free()
+    assert (refused.status, refused.error["code"]) == (409, "not_possible")
+    assert f"account {account_id} ordered offering paid-trial" in refused.error["message"]
+    assert "waits for its payment; pay it or cancel it first" in refused.error["message"]
+    assert (await running.admin("DELETE", path, {"reason": "a mistake"})).json["state"] == "failed"
+    with caplog.at_level(logging.WARNING):
+        assert (await free(identity="person:1101 0119 9001 0199 99")).json == {
+            "offering_id": "paid-trial",
+            "account_id": account_id,
+            "freed": True,
+        }
+    assert f"account {account_id}, was freed by administrator" in caplog.text
+    assert "19900101" not in caplog.text
+    assert (await free()).status == 404
+    # What was granted stays bound.
+    assert (await order(running, account_id, key="free", identity=mistyped["identity"])).status == 201
+    bound = await free(offering_id="trial")
+    assert (bound.status, "it stays bound" in bound.error["message"], "has had it" in bound.error["message"]) == (409, True, True)
+    wrong = await free(identity="13800138000")
+    assert (wrong.status, wrong.error["message"].startswith("identity ")) == (400, True)
+
+
 async def test_what_an_edge_left_half_done_its_order_finishes_and_nobody_else(running: Cell) -> None:
     first, second = await opened(running), await opened(running)
     entitle = authentication_pb2.EntitleAccountRequest(account_id=first, offering_id="trial", identity="person:4711")

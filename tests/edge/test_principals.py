@@ -44,7 +44,7 @@ class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
     # Nobody calls these here.
     CreateMember = CreateKey = RevokeKey = ListKeys = MintKey = RevokeMintedKey = None  # type: ignore[assignment]
     ListMembers = ListAccounts = NameAccount = CreateInvitation = AcceptInvitation = None  # type: ignore[assignment]
-    SuspendAccount = ResumeAccount = GetSuspension = EntitleAccount = EndEntitlement = None  # type: ignore[assignment]
+    SuspendAccount = ResumeAccount = GetSuspension = EntitleAccount = EndEntitlement = FreeIdentity = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.asked: list[str] = []

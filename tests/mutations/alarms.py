@@ -7,6 +7,13 @@ from tests.mutations.planting import one
 _CELL: Final = "services/edge/api/admin/cell.py"
 _CHECKS: Final = "tests/observability/test_checks.py"
 
+_RULES: Final = "infra/observability/rules.yaml"
+_SCENES: Final = "tests/observability/test_rules.py"
+_TRACES: Final = "services/runtime/traces.py"
+_OF_TRACES: Final = "tests/runtime/test_traces.py"
+_DOCTOR: Final = "services/cli/doctor/system.py"
+_OF_DOCTOR: Final = "tests/cli/test_doctor.py"
+
 ALARMS: Final = (
     one(
         "a reconciliation's differences are counted as none",
@@ -28,5 +35,71 @@ ALARMS: Final = (
         ' | replace "NAMESPACE-OF-THE-RELEASE" $.Release.Namespace',
         "",
         "tests/observability/test_rules.py",
+    ),
+    one(
+        "an order that the carrier refuses calls somebody", _RULES, '{source!="order",state="denied"}', '{state="denied"}', _SCENES
+    ),
+    one(
+        "a clock that is late is right",
+        _RULES,
+        "abs(clock_time_seconds - timestamp(clock_time_seconds))",
+        "(clock_time_seconds - timestamp(clock_time_seconds))",
+        _SCENES,
+    ),
+    one(
+        "a clock's jump is told again and again",
+        "services/runtime/clock_watch.py",
+        "            self._ahead_us = ahead_us\n",
+        "            pass\n",
+        "tests/runtime/test_clock_watch.py",
+    ),
+    one(
+        "the trace of an answer that broke off is dropped",
+        _TRACES,
+        "if not ((self.failed or status >= _STATUS_OF_REFUSALS or",
+        "if not ((status >= _STATUS_OF_REFUSALS or",
+        _OF_TRACES,
+    ),
+    one(
+        "who likes to be refused fills the collector",
+        _TRACES,
+        "is_slow) and tracing.has_room(root.ended_ns))",
+        "is_slow))",
+        _OF_TRACES,
+    ),
+    one(
+        "a vendor has the doctor print our secret",
+        "services/edge/call/vendor_checks.py",
+        "    return code if _WORD.fullmatch(code) and not is_quoted else",
+        "    return code if _WORD.fullmatch(code) else",
+        "tests/cli/test_untold.py",
+    ),
+    one(
+        "the doctor does not see that a partition's export has stopped",
+        _DOCTOR,
+        '    if samples.total("billing_partitions_stopped") or (behind_s',
+        "    if (behind_s",
+        _OF_DOCTOR,
+    ),
+    one(
+        "the doctor does not see partitions that nobody owns",
+        _DOCTOR,
+        "    if None in owners and len(owners) > 1:\n",
+        "    if False:\n",
+        _OF_DOCTOR,
+    ),
+    one(
+        "what an explained call owes is untold",
+        "services/cli/explain.py",
+        '        paid += [(record["debt_amount"], "owed: no bucket covers it")] if record["debt_amount"] else []\n',
+        "",
+        "tests/cli/test_explain.py",
+    ),
+    one(
+        "a certificate that has ended is a vendor that cannot be reached",
+        "services/edge/vendors/http.py",
+        "certificate_fault=error.verify_message",
+        'certificate_fault=""',
+        "tests/cli/test_vendor_certificate.py",
     ),
 )

@@ -22,7 +22,21 @@ _OF_LIFECYCLE: Final = ("tests/charts/test_lifecycle.py",)
 _OF_NETWORK: Final = ("tests/charts/test_network.py",)
 _OF_PODS: Final = ("tests/charts/test_pods.py",)
 
+_BOOKS: Final = "charts/tokenline/templates/books.yaml"
+
 _CONNECTIONS: Final = (
+    Mutation(
+        "the nightly proof reaches all ports of edges",
+        _BOOKS,
+        (("    - ports: [{port: 8081}]\n      to:\n", "    - to:\n"),),
+        _OF_NETWORK,
+    ),
+    Mutation(
+        "the books are checked on a day that never comes",
+        _BOOKS,
+        (("  schedule: {{ .Values.books.schedule | quote }}\n", '  schedule: "0 0 31 2 *"\n'),),
+        _OF_LIFECYCLE,
+    ),
     Mutation(
         "anybody may call a service",
         _NETWORK,

@@ -15,12 +15,26 @@ _IN_NUMBERS: Final = "tests/authentication/test_identities.py"
 
 IDENTITIES: Final = (
     one("an order under way is taken for none", _STORE, "(each.is_under_way(now_us) or (each", "((each", _IN_STORES),
+    one(
+        "an identity is freed whose order is under way",
+        _STORE,
+        "== over and not self.is_under_way(now_us)",
+        "== over",
+        _IN_STORES,
+    ),
+    one(
+        "an identity is freed for which something was granted",
+        "services/edge/api/admin/identities.py",
+        "        if remark := await had(sales, found.account_id, wanted.offering_id):\n",
+        "        if remark := '':\n",
+        _IN_EDGE,
+    ),
     one("one answer ends all orders of an account", _STORE, "orders=orders + 1)", "orders=1)", _IN_STORES),
     one(
         "two at once are entitled for one identity",
         "services/authentication/postgresql_store.py",
-        '            await connection.execute("LOCK TABLE entitlement IN EXCLUSIVE MODE")\n',
-        "",
+        '            await connection.execute("LOCK TABLE entitlement IN EXCLUSIVE MODE")\n            met',
+        "            met",
         _IN_STORES,
     ),
     one(

@@ -508,6 +508,25 @@ async def test_an_entitlement_goes_to_another_account_when_nothing_is_under_way_
     assert await entitled(three, "acct-1", ("acct-1", until_us)) == [("acct-2", until_us)]
 
 
+async def test_an_identity_is_freed_when_nothing_is_under_way_and_it_is_known_to_be_over(three: Store) -> None:
+    assert await three.free("trial", b"hash-x", None, 0) is None
+    until_us = await entitled(three, "acct-1")
+    assert isinstance(until_us, int)
+    for over in (None, ("acct-1", until_us), ("acct-2", until_us)):
+        found = await three.free("trial", b"hash-x", over, 0)
+        assert found is not None
+        assert (found.account_id, found.until_us, found.orders) == ("acct-1", until_us, 1)
+    await three.end_entitlement("acct-1", "trial", until_us, 0)
+    for over in (None, ("acct-1", until_us - 1)):
+        assert await three.free("trial", b"hash-x", over, 0) is not None
+    # Another offering's and another identity's stay.
+    assert await three.free("plan", b"hash-x", ("acct-1", until_us), 0) is None
+    assert await three.free("trial", b"hash-y", ("acct-1", until_us), 0) is None
+    assert await entitled(three, "acct-2") == [("acct-1", until_us)]
+    assert await three.free("trial", b"hash-x", ("acct-1", until_us), 0) is not None
+    assert await entitled(three, "acct-2") == 1_000
+
+
 async def test_each_order_of_an_account_is_waited_for(three: Store) -> None:
     first, second = [await entitled(three, "acct-1") for _ in range(2)]
     # They differ, so that a caller that knew the first to be over does not take the second for it.

@@ -90,12 +90,12 @@ async def _expect_over(
 ) -> None:
     """Errors: `ServiceError` NOT_POSSIBLE where one of them still binds."""
     for each in in_the_way:
-        remark = "" if each.under_way else await _had(sales, each.account_id, offering_id)
+        remark = "" if each.under_way else await had(sales, each.account_id, offering_id)
         if each.under_way or remark:
             raise _refused(offering_id, account_id, each, remark)
 
 
-async def _had(sales: Sales, account_id: str, offering_id: str) -> str:
+async def had(sales: Sales, account_id: str, offering_id: str) -> str:
     """Why an account may not buy an offering now, in the words of accounting; empty: it may."""
     asking = accounting_pb2.HasOfferingRequest(account_id=account_id, offering_id=offering_id)
     try:

@@ -20,6 +20,7 @@ from services.edge.api.admin.corrections import correction_routes
 from services.edge.api.admin.entitlements import Sales
 from services.edge.api.admin.explain import explain_routes
 from services.edge.api.admin.grants import grant_routes
+from services.edge.api.admin.identities import identity_routes
 from services.edge.api.admin.journal import journal_routes
 from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
@@ -89,6 +90,7 @@ def admin_router(
             *correction_routes(accounting),
             *grant_routes(accounting, authentication),
             *order_routes(sales),
+            *identity_routes(sales),
             *subscription_routes(sales),
             *transfer_routes(accounting),
             *limit_routes(accounting, authentication),

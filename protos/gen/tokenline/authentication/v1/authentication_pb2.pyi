@@ -350,3 +350,21 @@ class EndEntitlementRequest(_message.Message):
 class EndEntitlementResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class FreeIdentityRequest(_message.Message):
+    __slots__ = ("offering_id", "identity", "over")
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    offering_id: str
+    identity: str
+    over: Entitlement
+    def __init__(self, offering_id: _Optional[str] = ..., identity: _Optional[str] = ..., over: _Optional[_Union[Entitlement, _Mapping]] = ...) -> None: ...
+
+class FreeIdentityResponse(_message.Message):
+    __slots__ = ("found", "freed")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    FREED_FIELD_NUMBER: _ClassVar[int]
+    found: Entitlement
+    freed: bool
+    def __init__(self, found: _Optional[_Union[Entitlement, _Mapping]] = ..., freed: _Optional[bool] = ...) -> None: ...

@@ -75,6 +75,11 @@ class AuthenticationServiceStub:
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementRequest.SerializeToString,
                 response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementResponse.FromString,
                 _registered_method=True)
+        self.FreeIdentity = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/FreeIdentity',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.FreeIdentityRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.FreeIdentityResponse.FromString,
+                _registered_method=True)
         self.CreateKey = channel.unary_unary(
                 '/tokenline.authentication.v1.AuthenticationService/CreateKey',
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyRequest.SerializeToString,
@@ -188,6 +193,14 @@ class AuthenticationServiceServicer:
 
     def EndEntitlement(self, request, context):
         """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreeIdentity(self, request, context):
+        """Forgets the entitlement of an identity, if it is still the one in `over` and no order is under way; without `over` it tells alone which
+        it is. ITEM_UNKNOWN: there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,6 +324,11 @@ def add_AuthenticationServiceServicer_to_server(servicer, server):
                     servicer.EndEntitlement,
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementRequest.FromString,
                     response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementResponse.SerializeToString,
+            ),
+            'FreeIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreeIdentity,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.FreeIdentityRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.FreeIdentityResponse.SerializeToString,
             ),
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
@@ -580,6 +598,33 @@ class AuthenticationService:
             '/tokenline.authentication.v1.AuthenticationService/EndEntitlement',
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementRequest.SerializeToString,
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.EndEntitlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreeIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/FreeIdentity',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.FreeIdentityRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.FreeIdentityResponse.FromString,
             options,
             channel_credentials,
             insecure,

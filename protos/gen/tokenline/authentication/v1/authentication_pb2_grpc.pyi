@@ -62,6 +62,10 @@ class AuthenticationServiceStub:
     """
     EndEntitlement: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.EndEntitlementRequest, _authentication_pb2.EndEntitlementResponse]
     """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way."""
+    FreeIdentity: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.FreeIdentityRequest, _authentication_pb2.FreeIdentityResponse]
+    """Forgets the entitlement of an identity, if it is still the one in `over` and no order is under way; without `over` it tells alone which
+    it is. ITEM_UNKNOWN: there is none.
+    """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.CreateKeyRequest, _authentication_pb2.CreateKeyResponse]
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
@@ -127,6 +131,10 @@ class AuthenticationServiceAsyncStub(AuthenticationServiceStub):
     """
     EndEntitlement: _aio.UnaryUnaryMultiCallable[_authentication_pb2.EndEntitlementRequest, _authentication_pb2.EndEntitlementResponse]  # type: ignore[assignment]
     """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way."""
+    FreeIdentity: _aio.UnaryUnaryMultiCallable[_authentication_pb2.FreeIdentityRequest, _authentication_pb2.FreeIdentityResponse]  # type: ignore[assignment]
+    """Forgets the entitlement of an identity, if it is still the one in `over` and no order is under way; without `over` it tells alone which
+    it is. ITEM_UNKNOWN: there is none.
+    """
     CreateKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.CreateKeyRequest, _authentication_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
@@ -237,6 +245,16 @@ class AuthenticationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_authentication_pb2.EndEntitlementResponse, _abc.Awaitable[_authentication_pb2.EndEntitlementResponse]]:
         """Tells that the order that was placed under an entitlement was answered, so that nothing of it is under way."""
+
+    @_abc_1.abstractmethod
+    def FreeIdentity(
+        self,
+        request: _authentication_pb2.FreeIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.FreeIdentityResponse, _abc.Awaitable[_authentication_pb2.FreeIdentityResponse]]:
+        """Forgets the entitlement of an identity, if it is still the one in `over` and no order is under way; without `over` it tells alone which
+        it is. ITEM_UNKNOWN: there is none.
+        """
 
     @_abc_1.abstractmethod
     def CreateKey(

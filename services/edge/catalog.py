@@ -191,13 +191,14 @@ class Snapshot:
             for vendor_id, by_dialect in endpoints.items()
             if simulator_base_url and any(each.base_url == simulator_base_url.rstrip("/") for each in by_dialect.values())
         )
+        unconfigured = frozenset(each.vendor_id for each in catalog.vendors if not any(_configured(each, environment)))
         tariffs = {tariff.tariff_id: TariffInForce(tariff, now_us) for tariff in catalog.tariffs}
         self._tariffs = tariffs
         # The moment from which a tariff has other prices.
         self.until_us: Final = min((tariff.until_us for tariff in tariffs.values()), default=FOR_GOOD_US)
         self._models = {
             model.model_id: _sellable(
-                model, families, endpoints, _wholesale_prices(model, catalog, tariffs), _called(model, endpoints, self.simulated)
+                model, families, endpoints, _wholesale_prices(model, catalog, tariffs), _called(model, endpoints, unconfigured)
             )
             for model in catalog.models
         }
@@ -288,8 +289,7 @@ class CatalogHolder:
 
 def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simulator_base_url: str) -> dict[str, Endpoint]:
     """A vendor's endpoints by dialect; none if the vendor is not configured here."""
-    api_key = environment.get(vendor.api_key_env, "")
-    replaced = environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
+    api_key, replaced = _configured(vendor, environment)
     if not api_key and not replaced:
         if simulator_base_url:
             return endpoints_of(vendor, simulator_base_url, _SIMULATOR_API_KEY)
@@ -301,6 +301,11 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
         logger.error("vendor %s: %s must be an http or https URL, its routes are left out", vendor.vendor_id, vendor.base_url_env)
         return {}
     return endpoints_of(vendor, replaced, api_key)
+
+
+def _configured(vendor: registry_pb2.Vendor, environment: Mapping[str, str]) -> tuple[str, str]:
+    """A vendor's secret, and the address that replaces its own; both are empty where it is not configured here."""
+    return environment.get(vendor.api_key_env, ""), environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
 
 
 def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:
@@ -315,11 +320,11 @@ def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:
 
 
 def _called(
-    model: registry_pb2.Model, endpoints: Mapping[str, dict[str, Endpoint]], simulated: frozenset[str]
+    model: registry_pb2.Model, endpoints: Mapping[str, dict[str, Endpoint]], unconfigured: frozenset[str]
 ) -> list[registry_pb2.Route]:
     """The routes of a model. The simulator answers on none of those whose calls a vendor takes: its answer is no vendor's."""
-    taken = {tuple(route.offering_ids) for route in model.routes if endpoints[route.vendor_id] and route.vendor_id not in simulated}
-    return [route for route in model.routes if route.vendor_id not in simulated or tuple(route.offering_ids) not in taken]
+    taken = {tuple(each.offering_ids) for each in model.routes if each.vendor_id not in unconfigured and endpoints[each.vendor_id]}
+    return [each for each in model.routes if each.vendor_id not in unconfigured or tuple(each.offering_ids) not in taken]
 
 
 def _sellable(

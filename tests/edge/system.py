@@ -63,6 +63,8 @@ class Cell:
         self._http = http
         # The edge's, with the vendors' secrets and addresses.
         self.environment: dict[str, str] = {}
+        # Variables of it that have the simulator's address: it answers for their vendors as for any that is configured.
+        self.simulator_at: tuple[str, ...] = ()
         self.validity_ms = 30_000
         self.edge_changes: dict[str, Any] = {}
         self.billing_changes: dict[str, Any] = {}
@@ -133,6 +135,7 @@ class Cell:
             case "vendor_simulator":
                 simulator = run_vendor_simulator(VendorSimulatorConfig(port=0), lifecycle)
                 self.simulator_base_url = await stack.enter_async_context(simulator)
+                self.environment |= dict.fromkeys(self.simulator_at, self.simulator_base_url)
             case "edge":
                 self.base_url, self.operators_url = await stack.enter_async_context(
                     run_edge(self.edge_config(**self.edge_changes), lifecycle, self.environment)

@@ -25,6 +25,8 @@ async def running_world(folder: Path, catalog: str = CATALOG) -> AsyncIterator[W
     def prepare(services: Cell) -> None:
         services.environment["TOKENLINE_OTHER_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
         services.environment["TOKENLINE_OTHER_API_KEY"] = SECRET
+        # The second vendor of the model "pair".
+        services.simulator_at = ("TOKENLINE_ACME_BASE_URL",)
         services.edge_changes = {"first_byte_timeout_ms": 700, "idle_timeout_ms": 700, "heartbeat_interval_ms": 200}
 
     async with cell(folder, catalog=catalog, prepare=prepare) as services, aiohttp.ClientSession() as http, server:

@@ -39,7 +39,7 @@ _SIMULATED: Final = (
     one(
         "the simulator answers where a vendor that is called does not",
         "services/edge/catalog.py",
-        " if route.vendor_id not in simulated or tuple(route.offering_ids) not in taken]",
+        " if each.vendor_id not in unconfigured or tuple(each.offering_ids) not in taken]",
         "]",
         "tests/edge/test_catalog.py",
     ),

@@ -28,10 +28,9 @@ from tokenline.errors.v1 import errors_pb2
 
 _TIMEOUT_S: Final = 60.0
 _S: Final = 1_000_000
-# Where a call begins, in microseconds after the time of its charging_id: first where nearly all begin, then as far off as
-# accounting takes a Create.
-_NEAR: Final = (-2 * _S, 6 * _S)
-_FAR: Final = (-15 * 60 * _S, 15 * 60 * _S)
+# Where a call begins, in microseconds after the time of its charging_id: first where nearly all begin, then where those do that
+# had to wait, then as far off as accounting takes a Create. A busy cell has thousands of calls in each second.
+_SEARCHED: Final = ((-_S // 10, _S // 2), (-2 * _S, 6 * _S), (-15 * 60 * _S, 15 * 60 * _S))
 _SEARCHED_AT_ONCE: Final = 8
 _UNKNOWN: Final = frozenset({errors_pb2.ERROR_REASON_RECORD_UNKNOWN, errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN})
 
@@ -145,16 +144,23 @@ async def _entries(accounting: _Accounting, charging_id: str, account_id: str) -
     came_us = uuid7_time_us(charging_id) or 0
     at_once = asyncio.Semaphore(_SEARCHED_AT_ONCE)
 
-    async def search(partition: pb.Partition, begin_us: int, end_us: int) -> int | None:
+    async def search(partition: pb.Partition, begin_us: int, end_us: int) -> tuple[pb.Partition, int | None]:
         async with at_once:
-            return await _row_of(accounting, partition, charging_id, begin_us, end_us)
+            return partition, await _row_of(accounting, partition, charging_id, begin_us, end_us)
 
-    for begin_us, end_us in (_NEAR, _FAR):
-        places = await asyncio.gather(*(search(each, came_us + begin_us, came_us + end_us) for each in wanted))
-        for partition, row in zip(wanted, places, strict=True):
-            if row is not None:
-                found = await _from_row(accounting, partition, charging_id, row)
-                return found if account_id in ("", found[0].account_id) else []
+    for begin_us, end_us in _SEARCHED:
+        searches = [asyncio.create_task(search(each, came_us + begin_us, came_us + end_us)) for each in wanted]
+        try:
+            for searched in asyncio.as_completed(searches):
+                partition, row = await searched
+                if row is not None:
+                    found = await _from_row(accounting, partition, charging_id, row)
+                    return found if account_id in ("", found[0].account_id) else []
+        finally:
+            # One has found it, or has failed.
+            for each in searches:
+                each.cancel()
+            await asyncio.gather(*searches, return_exceptions=True)
     return []
 
 

@@ -35,6 +35,17 @@ def test_helm_test(cell: ClusterCell) -> None:
     assert "Succeeded" in cell.helm("test", RELEASE)
 
 
+def test_the_books_are_checked_as_each_night(cell: ClusterCell) -> None:
+    cell.kubectl("create", "job", "books-now", "--from=cronjob/tokenline-books")
+    try:
+        cell.kubectl("wait", "job/books-now", "--for=condition=complete", "--timeout=120s")
+        for command, wrong in (("audit", "breaches"), ("reconcile", "differences")):
+            said = cell.kubectl("logs", "job/books-now", f"--container={command}").split()
+            assert said[said.index(wrong) + 1] == "0", said
+    finally:
+        cell.kubectl("delete", "job", "books-now", "--wait=false")
+
+
 def test_every_pod_runs_with_no_rights(cell: ClusterCell) -> None:
     for name in cell.names():
         said = cell.exec(name, "python", "-", given=_LOOK)

@@ -117,7 +117,8 @@ def test_an_autoscaler_goes_on_from_what_is_there(cell: ClusterCell) -> None:
         return conditions.get("ScalingActive") == "True" and bool(status.get("currentMetrics"))
 
     eventually(measured, "the autoscaler has numbers", 120)
-    assert {pod["metadata"]["uid"] for pod in cell.pods("authentication")} == before
+    # On a busy machine it may want one more than there are.
+    assert {pod["metadata"]["uid"] for pod in cell.pods("authentication")} >= before
     # Who has set the number last has it: `kubectl scale`, then an autoscaler that finds it too much.
     cell.kubectl("scale", "deployment/tokenline-authentication", "--replicas=4")
     cell.upgrade(*scaling)

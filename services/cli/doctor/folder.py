@@ -13,7 +13,7 @@ from services.cli.doctor.finding import Check, Finding, of_disk
 
 _ROOM_FOR_OTHERS: Final = 0o077
 _DAY_S: Final = 86_400
-# So many files are named that cannot be used.
+# At most this number of files is named.
 _NAMED: Final = 5
 _TRIED_BYTES: Final = 65_536
 

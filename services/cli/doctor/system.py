@@ -99,7 +99,7 @@ def _clock(system: System) -> Iterator[Finding]:
 
 
 def _partitions(system: System) -> list[dict[str, Any]] | None:
-    """Each partition with its owner and lag; None where the edge answers, and a service behind it does not."""
+    """Owner and lag of each partition; None where the edge answers, but not the service that it asks."""
     try:
         listed: list[dict[str, Any]] = system.ask("GET", "/partitions", timeout_s=TIMEOUT_S)["data"]
     except CommandError as error:

@@ -17,6 +17,11 @@ settings.register_profile("tokenline", deadline=None, suppress_health_check=[Hea
 settings.load_profile("tokenline")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest go first, so that no worker is left with them when the others are done.
+    items.sort(key=lambda item: item.path.parent.name != "simulation")
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
     """One real PostgreSQL server for the whole run; each test makes a database of its own in it."""

@@ -95,7 +95,7 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> CommandError | CommandF
         )
     said = f"{problem.message} ({problem.code or error.code})"
     is_no = error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.UNAUTHORIZED
-    return CommandFailed(said, problem.code) if is_no else CommandError(said)
+    return (CommandFailed if is_no else CommandError)(said, problem.code)
 
 
 def is_ready(admin_url: str, timeout_s: float = _TIMEOUT_S) -> tuple[bool, list[str]]:

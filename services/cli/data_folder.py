@@ -11,6 +11,7 @@ demo.json                   how to reach the running system; there only while it
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import shlex
@@ -25,6 +26,14 @@ from services.cli.failures import CommandError, os_error_text
 from services.runtime.locks import InUseError, exclusive
 
 DEFAULT_DATA_DIR: Final = Path("~/.tokenline")
+# How writes fail that find no room: the disk's, the quota's, or what the process may write to one file.
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_REMEDIES: Final = {
+    **dict.fromkeys(NO_ROOM, "make room or "),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give it to the user who runs this, or "),
+    errno.EROFS: "mount its disk for writing, or ",
+}
 
 _CATALOG_README: Final = """\
 Files named *.yaml in this folder are a catalog layer over the one that is shipped: entries add to it, or replace those of
@@ -135,6 +144,9 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
             elif not folder.accounting_database.exists():
                 raise CommandError(f"{folder.path} holds no data; `{folder.start}` starts a system there")
             stack.enter_context(exclusive(folder.lock, f"data folder {folder.path}"))
+            if create and not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
+                # Files that are there already could be written to, so that only the last step of the start would fail.
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder.path))
             # A killed process leaves its file, which would tell of a system that is not there.
             folder.remove_demo()
             if create:
@@ -144,10 +156,15 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
         except FileExistsError as error:
             raise CommandError(f"data folder {error.filename}: is not a folder; choose another with --data-dir") from error
         except OSError as error:
-            # A failed write, unlike a failed open, does not know its file.
-            where = error.filename or folder.path
-            raise CommandError(f"data folder {where}: {error.strerror}; choose another with --data-dir") from error
+            raise unusable(folder.path, error) from error
         yield folder
+
+
+def unusable(path: Path, error: OSError) -> CommandError:
+    """Says what hinders the use of a data folder, and what to do; one that has data is not to be given up for another."""
+    remedy = _REMEDIES.get(error.errno or 0, "")
+    # A failed write, unlike a failed open, does not know its file.
+    return CommandError(f"data folder {error.filename or path}: {error.strerror}; {remedy}choose another with --data-dir")
 
 
 def _fill(folder: DataFolder) -> None:

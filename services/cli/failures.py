@@ -7,9 +7,16 @@ import click
 
 
 class CommandError(click.ClickException):
-    """The command cannot be carried out: wrong usage, a bad config, a system out of reach. Exit status 2."""
+    """The command cannot be carried out: wrong usage, a bad config, a system out of reach. Exit status 2.
+
+    `code` is the system's own word, where it answered and was at fault.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class CommandFailed(click.ClickException):

@@ -1,7 +1,6 @@
 """`tokenline up`: everything in one process on embedded defaults, with a demo account that can be used at once."""
 
 import asyncio
-import errno
 import logging
 import os
 from itertools import count
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder, Demo
+from services.cli.data_folder import DEFAULT_DATA_DIR, NO_ROOM, DataFolder, Demo, unusable
 from services.cli.embedded import Serving
 from services.cli.failures import CommandError, CommandFailed, expected_errors
 from services.cli.log_options import begin_logging, log_options
@@ -87,9 +86,9 @@ def up_command(
             uvloop.run(_up(data_dir, Serving(**serving), level))
         except OSError as error:
             # A write that finds no room does not know its file.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
+            if error.errno not in NO_ROOM or error.filename:
                 raise
-            raise CommandError(f"data folder {data_dir}: {error.strerror}; make room or choose another with --data-dir") from error
+            raise unusable(data_dir, error) from error
         finally:
             log.flush()
 

@@ -207,6 +207,8 @@ def _open(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
                 migration(connection)
                 migration = "SELECT 1"
             connection.executescript(f"BEGIN IMMEDIATE;\n{migration};\nPRAGMA user_version = {number + 1};\nCOMMIT;")
+        # A file that may only be read opens like any other, and would fail at the first write, long after the start.
+        connection.executescript(f"BEGIN IMMEDIATE;\nPRAGMA user_version = {len(migrations)};\nROLLBACK;")
     except sqlite3.DatabaseError as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):

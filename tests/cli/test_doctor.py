@@ -270,7 +270,7 @@ def partition(owner: str | None, lag: int) -> dict[str, Any]:
         ({"page": b'certificate_end_timestamp_seconds{service="billing"} 1\n'}, "certificate of billing", "fail", "ended "),
         (
             {"page": b'disk_free_bytes{holds="cdr"} 1e8\ndisk_used_bytes{holds="cdr"} 9e11\n'},
-            *("disk of the system", "fail", "0.1 GiB of 838.3 GiB are free; it holds cdr"),
+            *("disk of the system", "fail", "95.4 MiB of 838.3 GiB are free; it holds cdr"),
         ),
         ({"page": b"edge_catalog_silence_seconds 61\n"}, "registry", "warn", "the edge has not heard of it for 61 s"),
         ({"page": b"edge_catalog_silence_seconds 60\n"}, "registry", None, ""),

@@ -35,6 +35,17 @@ def test_helm_test(cell: ClusterCell) -> None:
     assert "Succeeded" in cell.helm("test", RELEASE)
 
 
+def test_the_books_are_checked_as_each_night(cell: ClusterCell) -> None:
+    cell.kubectl("create", "job", "books-now", "--from=cronjob/tokenline-books")
+    try:
+        cell.kubectl("wait", "job/books-now", "--for=condition=complete", "--timeout=120s")
+        for command, wrong in (("audit", "breaches"), ("reconcile", "differences")):
+            said = cell.kubectl("logs", "job/books-now", f"--container={command}").split()
+            assert said[said.index(wrong) + 1] == "0", said
+    finally:
+        cell.kubectl("delete", "job", "books-now", "--wait=false")
+
+
 def test_every_pod_runs_with_no_rights(cell: ClusterCell) -> None:
     for name in cell.names():
         said = cell.exec(name, "python", "-", given=_LOOK)
@@ -106,7 +117,8 @@ def test_an_autoscaler_goes_on_from_what_is_there(cell: ClusterCell) -> None:
         return conditions.get("ScalingActive") == "True" and bool(status.get("currentMetrics"))
 
     eventually(measured, "the autoscaler has numbers", 120)
-    assert {pod["metadata"]["uid"] for pod in cell.pods("authentication")} == before
+    # On a busy machine it may want one more than there are.
+    assert {pod["metadata"]["uid"] for pod in cell.pods("authentication")} >= before
     # Who has set the number last has it: `kubectl scale`, then an autoscaler that finds it too much.
     cell.kubectl("scale", "deployment/tokenline-authentication", "--replicas=4")
     cell.upgrade(*scaling)

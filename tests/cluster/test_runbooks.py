@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.cluster import CHART, STORES, ClusterError, kubectl, sql
+from services.runtime.identifiers import uuid7
 from tests.cluster.cell import VALIDITY_MS, ClusterCell, Driver, Tools, eventually
 from tests.cluster.runbook import PAGE, Operator
 from tests.faults.load import SHORT
@@ -100,8 +101,8 @@ def test_restore(operator: Operator, driver: Driver) -> None:
 def test_a_cursor_ahead_of_the_journal_is_found(operator: Operator, driver: Driver) -> None:
     title = "Restore the database, etcd and the CDR volume"
     operator.execute("Take a backup", 0)
-    time.sleep(8)
-    cell = operator.cell
+    cell, now = operator.cell, uuid7(time.time_ns() // 1_000)
+    eventually(lambda: max(cell.charged()) > now, "a call is exported that the backup does not have")
     cell.kubectl("scale", "deployment/tokenline-accounting", "--replicas=0")
     cell.kubectl("wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=accounting", "--timeout=120s")
     sql(cell.database, "DROP SCHEMA accounting CASCADE")

@@ -184,7 +184,7 @@ async def test_an_edge_that_takes_no_clients_is_not_ready(tmp_path: Path) -> Non
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n"
             % api_key.encode()
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (reply := await services.call("GET", "/readyz")).status == 200:
                 pass
         assert (reply.status, reply.json["missing"]) == (503, ["listener"])

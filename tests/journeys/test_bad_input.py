@@ -225,8 +225,8 @@ async def test_1000_calls_at_once_on_a_balance_for_about_100(running: tuple[Cell
             return f"{response.status} {response.headers.get('x-should-retry', '')}".strip()
 
     outcomes = Counter(await asyncio.gather(*(call() for _ in range(1_000))))
-    # Held for a time, and, once the balance is spent, used up.
-    assert set(outcomes) <= {"200", "429 true", "402 false"}
+    # Held for a time, and, once the balance is spent, used up; a machine that is too slow for 1,000 at once sheds some.
+    assert set(outcomes) <= {"200", "429 true", "402 false", "503"}
     assert outcomes["200"] >= 40
     # The last of them may have got a shorter answer, for what was left.
     assert (outcomes["200"] - 1) * cost < await subscriber.consumed() <= min(outcomes["200"], 100) * cost

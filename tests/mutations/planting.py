@@ -161,12 +161,15 @@ def run_tests(copy: Copy, mutation: Mutation) -> Verdict:
     return Verdict(code == 1, said)
 
 
-def plant_all(mutations: Sequence[Mutation], judge: Judge) -> int:
-    """Plants each of the mutations, and prints what became of it; 1 if one survives or has no place."""
+def plant_all(mutations: Sequence[Mutation], judge: Judge, *, unchanged: bool = True) -> int:
+    """Plants each of the mutations, and prints what became of it; 1 if one survives or has no place.
+
+    `unchanged`: nothing is changed first, which must pass, or else the others would prove nothing.
+    """
     tests = tuple(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
     unlike: list[str] = []
     with tempfile.TemporaryDirectory(prefix="tokenline-mutations-") as folder, closing(Copy(Path(folder))) as copy:
-        for mutation in (Mutation("nothing is changed", "", (), tests), *mutations):
+        for mutation in (*([Mutation("nothing is changed", "", (), tests)] if unchanged else []), *mutations):
             word, said = _outcome(copy, mutation, judge)
             print(f"{word:8}  {mutation.name}: {said[:200]}", flush=True)
             if not mutation.changes and word != "passes":

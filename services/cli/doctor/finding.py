@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final, Literal, NamedTuple
 
-from services.cli.failures import CommandError, CommandFailed
+from services.cli.failures import CommandError, CommandFailed, os_error_text
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -60,16 +60,22 @@ def _findings(name: str, check: Check) -> list[Finding]:
         return list(check())
     except (CommandError, CommandFailed) as error:
         return [Finding(name, "fail", error.message)]
+    except OSError as error:
+        return [Finding(name, "fail", os_error_text(error))]
 
 
 def of_disk(check: str, free_bytes: int, total_bytes: int) -> Finding:
     """How full a file system is."""
-    free = f"{free_bytes / _GIB:,.1f} GiB of {total_bytes / _GIB:,.1f} GiB are free"
+    free = f"{_size(free_bytes)} of {_size(total_bytes)} are free"
     if free_bytes < _DISK_FREE_FAIL:
         return Finding(check, "fail", free, "make room at once: a full disk stops every commit")
     if free_bytes < _DISK_FREE_WARN or free_bytes < total_bytes * _DISK_SHARE_WARN:
         return Finding(check, "warn", free, "make room, or move the data to a larger disk")
     return Finding(check, "ok", free)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:,.1f} GiB" if size_bytes >= _GIB else f"{size_bytes / _MIB:,.1f} MiB"
 
 
 def of_certificate(check: str, left_s: float) -> Finding:

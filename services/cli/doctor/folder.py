@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from services.cli.data_folder import DataFolder
+from services.cli.data_folder import NO_ROOM, DataFolder
 from services.cli.doctor.finding import Check, Finding, of_disk
 
 _ROOM_FOR_OTHERS: Final = 0o077
 _DAY_S: Final = 86_400
+# At most this number of files is named.
+_NAMED: Final = 5
+_TRIED_BYTES: Final = 65_536
 
 
 def folder_checks(folder: DataFolder) -> list[tuple[str, Check]]:
@@ -30,21 +33,47 @@ def disk(check: str, path: Path) -> Iterator[Finding]:
     there = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
     usage = shutil.disk_usage(there)
     # As the system's metrics count: without what the file system keeps for root alone.
-    yield of_disk(check, usage.free, usage.used + usage.free)
+    found = of_disk(check, usage.free, usage.used + usage.free)
+    hindrance = _hindrance(there) if found.level != "fail" else ""
+    if hindrance:
+        remedy = "make room at once, or raise what this user may write: without it every commit stops"
+        found = Finding(check, "fail", f"{there} takes no more data: {hindrance}, though {found.found}", remedy)
+    yield found
+
+
+def _hindrance(path: Path) -> str:
+    """Says why nothing more can be written, which free room does not tell: a quota, a limit, a broken disk; empty where it can.
+
+    The file that is tried has no name, so nobody sees it and nothing is left of it. Rights are another check's.
+    """
+    try:
+        descriptor = os.open(path if path.is_dir() else path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno in NO_ROOM else ""
+    try:
+        os.write(descriptor, bytes(_TRIED_BYTES))
+        os.fsync(descriptor)
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 def _folder(folder: DataFolder) -> Iterator[Finding]:
     path = folder.path
+    if path.exists() and os.statvfs(path).f_flag & os.ST_RDONLY:
+        told = f"{path} is on a file system that is mounted for reading alone"
+        yield Finding("folder", "fail", told, "look for a broken disk in the kernel's log (`dmesg`), and mount it for writing")
+        return
+    closed = [str(each) for each, rights in _used(folder) if os.path.lexists(each) and not os.access(each, rights)]
+    if closed:
+        told = f"this user cannot use {', '.join(closed[:_NAMED])}{' and others' if len(closed) > _NAMED else ''}"
+        remedy = f"give all to the user who runs Tokenline, and ask as that user: chown -R USER {shlex.quote(str(path))}"
+        yield Finding("folder", "fail", told, f"{remedy}; chmod -R u+rwX {shlex.quote(str(path))}")
+        return
     if not folder.accounting_database.exists():
         yield Finding("folder", "fail", f"{path} holds no data", f"`{folder.start}` starts a system there")
-        return
-    if not os.access(path, os.W_OK):
-        yield Finding(
-            "folder",
-            "fail",
-            f"{path} cannot be written to",
-            f"give it to the user who runs Tokenline: chown -R USER {shlex.quote(str(path))}",
-        )
         return
     open_to_others = [each for each in (path, folder.hash_key_file, folder.admin_token_file) if _is_open(each)]
     if open_to_others:
@@ -52,6 +81,16 @@ def _folder(folder: DataFolder) -> Iterator[Finding]:
         yield Finding("folder", "warn", f"others on this machine can read {names}", f"chmod -R go= {shlex.quote(str(path))}")
         return
     yield Finding("folder", "ok", f"{path}, for its owner alone")
+
+
+def _used(folder: DataFolder) -> Iterator[tuple[Path, int]]:
+    """All that a system opens, with the rights that it needs."""
+    for each in (folder.path, folder.secrets_folder, folder.cdr_folder, folder.catalog_folder):
+        yield each, os.R_OK | os.W_OK | os.X_OK
+    for each in (folder.lock, *sorted(folder.path.glob("*.sqlite3*"))):
+        yield each, os.R_OK | os.W_OK
+    for each in (folder.hash_key_file, folder.admin_token_file):
+        yield each, os.R_OK
 
 
 def _is_open(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from services.cli.client import System
 from services.cli.doctor.finding import TIMEOUT_S, Check, Finding, Level, of_certificate, of_clock, of_disk
+from services.cli.failures import CommandError
 from services.cli.samples import Samples, read_samples
 
 _MICRO: Final = 1_000_000
@@ -97,8 +98,24 @@ def _clock(system: System) -> Iterator[Finding]:
         yield of_clock("clock", told_us / _MICRO - asked_s - took_s / 2, took_s / 2, "the edge")
 
 
+def _partitions(system: System) -> list[dict[str, Any]] | None:
+    """Owner and lag of each partition; None where the edge answers, but not the service that it asks."""
+    try:
+        listed: list[dict[str, Any]] = system.ask("GET", "/partitions", timeout_s=TIMEOUT_S)["data"]
+    except CommandError as error:
+        if error.code is None:
+            raise
+        return None
+    return listed
+
+
 def _owners(system: System) -> Iterator[Finding]:
-    listed = system.ask("GET", "/partitions", timeout_s=TIMEOUT_S)["data"]
+    listed = _partitions(system)
+    if listed is None:
+        told = "accounting or billing does not answer the edge, so calls may get 503"
+        remedy = "the edge's log says which, and its own log why: a full disk, a quota, a database that is away"
+        yield Finding("owners", "fail", told, remedy)
+        return
     owners = {each["owner"] for each in listed}
     without = [str(each["part_id"]) for each in listed if each["owner"] is None]
     if None in owners and len(owners) > 1:
@@ -110,7 +127,11 @@ def _owners(system: System) -> Iterator[Finding]:
 
 
 def _export(system: System, samples: Samples) -> Iterator[Finding]:
-    rows = sum(each["lag"] for each in system.ask("GET", "/partitions", timeout_s=TIMEOUT_S)["data"])
+    listed = _partitions(system)
+    if listed is None:
+        # As the check of owners tells.
+        return
+    rows = sum(each["lag"] for each in listed)
     behind_s = samples.highest("billing_export_lag_seconds")
     told = f"{rows:,} journal rows wait for their CDR" + (
         "" if behind_s is None else f", the last whole pass {behind_s:,.0f} s ago"

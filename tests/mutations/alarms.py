@@ -47,6 +47,27 @@ ALARMS: Final = (
         _SCENES,
     ),
     one(
+        "a vendor that was never distrusted calls somebody",
+        _RULES,
+        'increase(edge_vendor_failures_total{meaning="certificate"}[5m])) > 0',
+        'increase(edge_vendor_failures_total{meaning="certificate"}[5m])) >= 0',
+        _SCENES,
+    ),
+    one(
+        "the first refusal of the carrier is no increase",
+        "services/billing/carrier/wiring.py",
+        "                ended.add(source, state, count=0)\n",
+        "                pass\n",
+        _CHECKS,
+    ),
+    one(
+        "an explained call tells the bound of its input for what was reserved",
+        "services/accounting/rpc/journal.py",
+        "entry.input_bound if entry.input_reserved < 0 else entry.input_reserved",
+        "entry.input_bound",
+        "tests/cli/test_explain.py",
+    ),
+    one(
         "a clock's jump is told again and again",
         "services/runtime/clock_watch.py",
         "            self._ahead_us = ahead_us\n",

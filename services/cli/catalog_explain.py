@@ -52,11 +52,17 @@ def _place_json(place: "Origin") -> dict[str, Any]:
 
 
 def _versions(tariff: "Tariff") -> list[dict[str, Any]]:
-    later = [(each.version, each.effective_time, each.rates) for each in tariff.upcoming]
-    return [
-        {"version": version, "from": time, "rows": len(rows)}
-        for version, time, rows in [(tariff.version, None, tariff.rates), *later]
-    ]
+    """All versions that records may name: of the tariff and its later ones, each followed by those of its windows."""
+    from services.registry.tariffs import hours_text
+
+    told: list[dict[str, Any]] = []
+    later = [(each.version, each.effective_time, each.rates, each.windows) for each in tariff.upcoming]
+    for version, time, rows, windows in [(tariff.version, None, tariff.rates, tariff.windows), *later]:
+        told.append({"version": version, "from": time, "hours": None, "rows": len(rows)})
+        told += [
+            {"version": window.version, "from": time, "hours": hours_text(window), "rows": len(window.rates)} for window in windows
+        ]
+    return told
 
 
 def _price(tariff: "Tariff", model_id: str, offering_id: str, origins: "Origins", moment: datetime.datetime) -> dict[str, Any]:
@@ -82,11 +88,17 @@ def explanation_tables(answer: dict[str, Any]) -> list[Any]:
     stands = [[each["list"], f"{each['file']}:{each['line']}", each["part"]] for each in answer["stands"]]
     tables = [table(f"{answer['id']} stands in", ("list", "place", "part"), stands)]
     if "versions" in answer:
+        windowed = {each["from"] for each in answer["versions"] if each["hours"]}
         rows = [
-            [str(each["version"]), "the beginning" if each["from"] is None else time_text(each["from"]), str(each["rows"])]
+            [
+                str(each["version"]),
+                "the beginning" if each["from"] is None else time_text(each["from"]),
+                each["hours"] or ("all others" if each["from"] in windowed else "all"),
+                str(each["rows"]),
+            ]
             for each in answer["versions"]
         ]
-        tables.append(table("Versions", ("version", "from", "rows"), rows))
+        tables.append(table("Versions", ("version", "from", "hours", "rows"), rows))
         tables.append(table("Sold by", ("offering",), [[each] for each in answer["sold_by"]]))
     if "models" in answer:
         tables.append(table("Sells", ("models", "which"), [[str(len(answer["models"])), names_text(answer["models"])]]))

@@ -1,13 +1,13 @@
 """The page of the base catalog's models, made from it. `python -m services.registry.models_page` writes docs/models.md."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from services.registry.catalog import Catalog, Model
 from services.registry.catalog_folder import base_catalog_folder, catalog_of, read_folders
-from services.registry.tariffs import ModelRates, Rates, Tariff
+from services.registry.tariffs import ModelRates, Rates, Tariff, hours_text
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "models.md"
 
@@ -23,8 +23,10 @@ price is known; prices that their source gives doubtfully are left out. `GET /v1
 own layers, and `tokenline price --input N --output N` what a call would cost on each model.
 
 Prices are per 1,000,000 tokens: input / input from the vendor's cache / output. Other classes (cache writes, sound, images) stand
-in the files. A price after the name of a window holds in the window's hours, which stand there, too. A model marked * has sources
-that differ; its entry there says what the others have. The numbers in brackets are the sources.
+in the files. A price after the name of a window holds in the window's hours. A model marked * has sources that differ; its entry
+in the files says what the others have. The numbers in brackets are the sources.
+
+{windows}
 
 {two} models have two routes: to their vendor's site of mainland China, which is owed by the price in CNY, and after it to the site
 abroad that is named after "then", which is owed by the price in USD. Each site is a vendor with a secret of its own.
@@ -46,9 +48,19 @@ def page(catalog: Catalog) -> str:
         cny=len(rates["CNY"]),
         usd=len(rates["USD"]),
         two=sum(len(model.routes) > 1 for model in catalog.models),
+        windows="\n".join(_hours(tariffs.values())),
         sources="\n".join(f"| {numbers[each.source_id]} | {each.title} | {each.date} |" for each in catalog.sources),
     )
     return head + "".join(_section(catalog, vendor_id, models, rates, numbers) for vendor_id, models in _by_vendor(catalog).items())
+
+
+def _hours(tariffs: Iterable[Tariff]) -> Iterator[str]:
+    """A line for each window that the page names."""
+    for tariff in tariffs:
+        for window in tariff.windows:
+            yield f"- `{window.window_id}`: {hours_text(window)}, by the clock of {tariff.time_zone}"
+        if any("holiday" in hours.days for window in tariff.windows for hours in window.hours):
+            yield f"- A holiday is a date in `holidays` of `{tariff.tariff_id}`, and no weekday"
 
 
 def _by_vendor(catalog: Catalog) -> dict[str, list[Model]]:
@@ -84,8 +96,8 @@ def _section(
         is_disputed = bool(model.conflict) or any(row.conflict for row in rows)
         cells = [
             "; ".join(_names(model)) + ("*" if is_disputed else ""),
-            f"{model.context_window_tokens:,}{_measure(model.input_measure)}",
-            f"{model.max_output_tokens:,}{_measure(model.output_measure)}" if model.max_output_tokens else "-",
+            _bound(model.context_window_tokens, model.input_measure),
+            _bound(model.max_output_tokens, model.output_measure) if model.max_output_tokens else "-",
             *("; ".join(f"{hours}{_price(row)}" for hours, row in price) or "-" for price in prices),
             ", ".join(f"[{number}]" for number in named),
         ]
@@ -103,13 +115,18 @@ def _names(model: Model) -> Iterator[str]:
         yield f"ends on {model.sunset_date}"
 
 
-def _measure(measure: str) -> str:
-    return "" if measure == "token" else f" {measure}s"
+def _bound(amount: int, measure: str) -> str:
+    return f"{amount:,}" + ("" if measure == "token" else f" {measure}" + ("" if amount == 1 else "s"))
 
 
 def _price(row: ModelRates) -> str:
-    above = [f"above {tier.above_input_tokens:,}: {_rates(tier)}" for tier in row.tiers]
-    return "; ".join([_rates(row), *above])
+    """The rates of a row, and those of each tier that are others than those below it."""
+    words, last = [_rates(row)], _rates(row)
+    for tier in row.tiers:
+        if (rates := _rates(tier)) != last:
+            words.append(f"above {tier.above_input_tokens:,}: {rates}")
+            last = rates
+    return "; ".join(words)
 
 
 def _rates(rates: Rates) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from services.registry.adjustments import PriceAdjustment
 from services.registry.catalog import ID_FIELDS
 from services.registry.catalog_folder import Layer, parsed
-from services.registry.tariffs import EVERY_MODEL, ModelRates, Tariff
+from services.registry.shelf import window_in_force
+from services.registry.tariffs import EVERY_MODEL, Tariff
 
 
 class Origin(NamedTuple):
@@ -80,15 +81,22 @@ class Origins:
 
     def _row(self, entry: _Entry, model_id: str, moment: datetime.datetime) -> Origin | None:
         tariff: Tariff = entry.entry
-        field, version, rows = "rates", tariff.version, tariff.rates
+        prefix, version, rows, windows = "", tariff.version, tariff.rates, tariff.windows
         for number, each in enumerate(tariff.upcoming):
             if each.effective_time <= moment:
-                field, version, rows = f"upcoming[{number}].rates", each.version, each.rates
-        index = _index(rows, model_id)
-        if index is None:
+                prefix, version, rows, windows = f"upcoming[{number}].", each.version, each.rates, each.windows
+        places = {row.model_id: (f"{prefix}rates[{index}]", f"version {version}") for index, row in enumerate(rows)}
+        if (number := window_in_force(tariff, windows, moment)) >= 0:
+            window = windows[number]
+            made_by = f"version {window.version}, window {window.window_id!r}"
+            places |= {
+                row.model_id: (f"{prefix}windows[{number}].rates[{index}]", made_by) for index, row in enumerate(window.rates)
+            }
+        rated = model_id if model_id in places else EVERY_MODEL
+        if rated not in places:
             return None
-        part = f"version {version}, row of {rows[index].model_id!r}"
-        return Origin("tariffs", tariff.tariff_id, entry.path, entry.line(f"{field}[{index}]"), part)
+        field, made_by = places[rated]
+        return Origin("tariffs", tariff.tariff_id, entry.path, entry.line(field), f"{made_by}, row of {rated!r}")
 
     def _adjusting(self, wanted: Any) -> Iterator[_Entry]:
         adjustments = (entries[-1] for (section, _), entries in self._entries.items() if section == "price_adjustments")
@@ -107,8 +115,3 @@ def _adjusted(entry: _Entry, model_id: str, moment: datetime.datetime) -> Iterab
     else:
         part, line = f"+ version {adjustment.version}", entry.line("version")
     yield Origin("price_adjustments", adjustment.adjustment_id, entry.path, line, part)
-
-
-def _index(rows: Sequence[ModelRates], model_id: str) -> int | None:
-    own = {row.model_id: index for index, row in enumerate(rows)}
-    return own.get(model_id, own.get(EVERY_MODEL))

@@ -1,14 +1,14 @@
 """The shelf: the models that each offering sells at a moment, at which prices; and a change of it. Pure."""
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from services.registry.catalog import ID_FIELDS, SETTINGS, Catalog
-from services.registry.tariffs import EVERY_MODEL, ModelRates, Rates, Tariff, hours_of
+from services.registry.tariffs import EVERY_MODEL, ModelRates, Rates, Tariff, TariffWindow, hours_of
 from services.tariff_windows import next_begin_us, window_at
 
 # Told as moves of prices, and not field by field.
@@ -141,12 +141,17 @@ def rows_at(tariff: Tariff, moment: datetime.datetime) -> tuple[int, dict[str, M
         if each.effective_time <= moment:
             version, rows, windows = each.version, each.rates, each.windows
     found = {row.model_id: row for row in rows}
-    if windows:
-        index, _ = window_at([hours_of(window) for window in windows], tariff.calendar(), microseconds(moment))
-        if index >= 0:
-            version = windows[index].version
-            found |= {row.model_id: row for row in windows[index].rates}
+    if (index := window_in_force(tariff, windows, moment)) >= 0:
+        version = windows[index].version
+        found |= {row.model_id: row for row in windows[index].rates}
     return version, found
+
+
+def window_in_force(tariff: Tariff, windows: Sequence[TariffWindow], moment: datetime.datetime) -> int:
+    """The index of the one among a version's windows that is in force at a moment; -1: none."""
+    if not windows:
+        return -1
+    return window_at([hours_of(window) for window in windows], tariff.calendar(), microseconds(moment))[0]
 
 
 def microseconds(moment: datetime.datetime) -> int:

@@ -6,7 +6,7 @@ US dollars per million tokens.
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -287,6 +287,25 @@ def hours_of(window: TariffWindow) -> tuple[Hours, ...]:
     return tuple(
         Hours(frozenset(map(DAYS.index, each.days)), _minute(each.begin) or 0, _minute(each.end) or 0) for each in window.hours
     )
+
+
+def hours_text(window: TariffWindow) -> str:
+    """The hours of a valid window, for people."""
+    by_days: dict[tuple[str, ...], list[str]] = {}
+    for each in window.hours:
+        by_days.setdefault(each.days, []).append(f"{each.begin} to {each.end}")
+    return "; ".join(f"{_days_text(days)} {', '.join(hours)}" for days, hours in by_days.items())
+
+
+def _days_text(days: Sequence[str]) -> str:
+    """Days by their names, and three or more in a row by the first and the last of them."""
+    runs: list[list[int]] = []
+    for day in sorted(map(DAYS.index, days)):
+        if runs and day == runs[-1][-1] + 1 and DAYS[day] != "holiday":
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ", ".join(f"{DAYS[run[0]]} to {DAYS[run[-1]]}" if len(run) > 2 else ", ".join(DAYS[day] for day in run) for run in runs)
 
 
 def rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[str]) -> Iterator[FieldFlaw]:

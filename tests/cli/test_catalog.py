@@ -174,6 +174,23 @@ def test_a_new_offering_is_told_in_a_line_and_explained_with_its_overage(data_di
     assert "qwen-flash in owl, beyond its allowances: list-price-cny v1, per 1,000,000" in by_tariff
 
 
+def test_a_price_of_a_window_is_explained_by_the_windows_row(data_dir: Path) -> None:
+    lines = LIST_PRICES.read_text(encoding="utf-8").splitlines()
+    own, off_peak = [number for number, line in enumerate(lines, 1) if "{model_id: deepseek-v4-flash," in line]
+    for at, rate, version, made_by, line in (
+        (FORENOON, "0.3", 4, "version 4", own),
+        ("2026-12-01T12:30:00+08:00", "0.15", 5, "version 5, window 'deepseek-off-peak'", off_peak),
+    ):
+        (price,) = answer("explain", "metered-usd", "--model", "deepseek-v4-flash", "--at", at, "--data-dir", data_dir)["prices"]
+        assert (price["version"], price["rates"]["input"]) == (version, rate)
+        assert [(each["line"], each["part"]) for each in price["made_of"]] == [(line, f"{made_by}, row of 'deepseek-v4-flash'")]
+    versions = answer("explain", "list-price-usd", "--data-dir", data_dir)["versions"]
+    hours = "monday to friday 00:00 to 09:00, 12:00 to 14:00, 18:00 to 24:00; saturday, sunday, holiday 00:00 to 24:00"
+    assert [(each["version"], each["hours"]) for each in versions] == [(4, None), (5, hours)]
+    for tariff_id, hours in (("list-price-usd", "all others"), ("token-flat", "all")):
+        assert re.search(rf"the beginning +{hours} +\d", tokenline("explain", tariff_id, "--data-dir", data_dir).output)
+
+
 def test_explain_tells_of_what_is_not_there_and_of_times(data_dir: Path) -> None:
     done = tokenline("explain", "nothing", "--data-dir", data_dir)
     assert (done.exit_code, "nothing in the catalog has the ID 'nothing'" in done.output) == (2, True)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from services.cli.explain import explained_tables
+from services.partitions import partition_of
 from tests.cli.processes import Up, run, up
 
 UNIT = 1_000_000
@@ -114,20 +115,17 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
         "owed to deepseek: 0.0021",
     ):
         assert said in page, page
-    # What the likely cost was, and who paid where no bucket did.
+    # Who paid where no bucket did.
     (record,) = receipt["records"]
     lost = {**record, "debt_amount": 3 * UNIT, "absorbed_amount": 2 * UNIT}
     later = {**reservation, "granted_at": str(datetime.fromisoformat(told["requested_at"]) + timedelta(seconds=1.5))}
     other = {
         **told,
-        "request": {**request, "reserved_for": "likely_cost", "input_tokens_reserved": 77},
         "grants": [later],
         "receipt": {**receipt, "records": [lost]},
     }
     page = " ".join(printed(other).split())
     for said in (
-        "reserved for 77 tokens",
-        "quota for the likely cost",
         "3 TOKEN owed: no bucket covers it",
         "1,500 ms reservation",
     ):
@@ -136,6 +134,24 @@ def test_a_call_is_told_from_its_request_to_its_bill(system: Up, ask: Callable[.
     # What was not used was counted by nobody.
     unused = {**receipt, "usage": dict.fromkeys(receipt["usage"], 0)}
     assert not any("usage_is" in str(each) for each in explained_tables({**told, "receipt": unused}))
+
+
+def test_a_call_tells_that_its_plan_reserved_for_the_likely_cost(system: Up, ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    buy = ["--account", account_id, "--payment", "external", "--idempotency-key", "o"]
+    order_id = ask("offering", "order", "enterprise-1b", *buy)["order_id"]
+    ask("order", "pay", order_id, "--account", account_id, "--reference", "paid")
+    charging_id = call(system, ask, account_id, 50, max_tokens=500)
+    told = ask("explain", charging_id)
+    request, reservation = told["request"], told["grants"][0]
+    assert (request["offering_id"], request["reserved_for"]) == ("enterprise-1b", "likely_cost")
+    # Each token costs one: the hold is what was reserved for input, and the output that was granted.
+    reserved = request["input_tokens_reserved"]
+    assert 0 < reserved < request["input_tokens_bound"]
+    assert [part["amount"] for part in reservation["hold"]] == [(reserved + reservation["output_tokens_granted"]) * UNIT]
+    page = " ".join(run("explain", charging_id, "--data-dir", str(system.data_dir)).output.split())
+    assert f"reserved for {reserved:,} tokens" in page, page
+    assert "quota for the likely cost" in page
 
 
 def test_a_refused_call_says_what_it_lacked(system: Up, ask: Callable[..., Any]) -> None:
@@ -155,8 +171,12 @@ def test_a_refused_call_says_what_it_lacked(system: Up, ask: Callable[..., Any])
 
 
 def test_a_call_that_is_not_known_is_a_no(system: Up, ask: Callable[..., Any]) -> None:
-    of_another = account_with(ask, "10")
-    charging_id = call(system, ask, account_with(ask, "100000"), 5)
+    account_id = account_with(ask, "100000")
+    charging_id = call(system, ask, account_id, 5)
+    partitions = len(ask("owners")["data"])
+    # Another account of the same partition, where the call is found.
+    others = (ask("account", "create")["account_id"] for _ in range(500))
+    of_another = next(each for each in others if partition_of(each, partitions) == partition_of(account_id, partitions))
     for arguments in ([NEVER_MADE], [charging_id, "--account", of_another]):
         done = run("explain", *arguments, "--data-dir", str(system.data_dir))
         assert (done.exit_code, "Nothing is known of call" in done.output) == (1, True), done.output

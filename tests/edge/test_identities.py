@@ -172,6 +172,9 @@ async def test_an_identity_is_freed_by_hand_as_long_as_nothing_was_granted_for_i
 
     unknown = await free()
     assert (unknown.status, unknown.error["code"]) == (404, "not_found")
+    nowhere, anybodys = await free(offering_id="paid-trail"), await free(offering_id="anybodys")
+    assert (nowhere.status, nowhere.error["code"]) == (404, "offering_not_found")
+    assert (anybodys.status, anybodys.error["code"]) == (409, "not_possible")
     account_id, path = await opened(running), ""
     waiting = await order(running, account_id, "paid-trial", payment_method="external", identity=mistyped["identity"])
     path = f"/accounts/{account_id}/orders/{waiting.json['order_id']}"

@@ -78,6 +78,20 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_STEPS,
     ),
     one(
+        "a retry gives back once more what the carrier gave in spite of its word",
+        "services/billing/carrier/worker.py",
+        'if kept is None or kept.refund_status == "denied" else kept.refund_id',
+        'if kept else ""',
+        _OF_STEPS,
+    ),
+    one(
+        "a retry bills a third time what the carrier has twice",
+        "services/billing/carrier/worker.py",
+        "        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, message) from error\n",
+        '        return ""\n',
+        _OF_STEPS,
+    ),
+    one(
         "a list that is gone on with leaves out what shares its time",
         _CLIENT,
         "                begin = last - _OVERLAP\n",

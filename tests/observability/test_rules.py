@@ -53,6 +53,11 @@ def phone_bill(source: str, state: str) -> str:
     return f'billing_phone_bill_ended_total{{source="{source}",state="{state}"}}'
 
 
+def edge(what: str, name: str) -> str:
+    """Series of one edge."""
+    return f'edge_{what}{{instance="{name}:1"}}'
+
+
 OPENING: Final = "edge_call_added_duration_seconds"
 FOUND: Final = 'edge_checks_total{check="audit",found="differences"}'
 CLEAN: Final = 'edge_checks_total{check="audit",found="nothing"}'
@@ -84,6 +89,36 @@ SCENES: Final = (
         },
         "10m",
         {"TokenlineCallsFail": {"slo": "answered"}},
+    ),
+    # Each alert's own series, at rest or as they are after what ended minutes ago.
+    Scene(
+        "a cell at rest, which had a bad minute",
+        {
+            requests(200): "7x60",
+            'edge_calls_shed_total{priority_class="2"}': "0 1x60",
+            "charging_shed_total": "0 1x60",
+            'edge_refusals_total{reason="rate_limit_exceeded"}': "3x60",
+            "charging_commits_total": "7x60",
+            "charging_recoveries_total": "0 5x60",
+            "charging_losses_total": "3x60",
+            'charging_commit_pending_seconds{server="0"}': "0x60",
+            'charging_partitions{state="recovering"}': "0x60",
+            'charging_partitions{state="served"}': "64x60",
+            FOUND: "3x60",
+            phone_bill("item", "denied"): "3x60",
+            'edge_outbox_age_seconds{instance="a:1"}': "9x60",
+            "registry_catalog_refused": "0x60",
+            "edge_catalog_silence_seconds": "9x60",
+            "charging_catalog_silence_seconds": "9x60",
+            "edge_revocations_age_seconds": "2x60",
+            'edge_vendor_failures_total{vendor="v",meaning="account"}': "0 3x60",
+            'edge_vendor_failures_total{vendor="v",meaning="certificate"}': "0 3x60",
+            'edge_usage_doubtful_total{vendor="v",doubt="odd"}': "3x60",
+            ROUTE_STATE: "0x60",
+            'http_server_refused_total{listener="clients",reason="full"}': "0+9x60",
+            'up{job="another",instance="c:1"}': "0x60",
+        },
+        "12m",
     ),
     Scene("nine calls fail, and there are no others", {requests(500): "0 0 9x80"}, "20m"),
     Scene(
@@ -131,10 +166,16 @@ SCENES: Final = (
         "5m",
     ),
     Scene("an edge sheds", {'edge_calls_shed_total{priority_class="2"}': "0 0 0 5+5x20"}, "2m", {"TokenlineCallsAreShed": {}}),
+    Scene("an edge begins to shed", {'edge_calls_shed_total{priority_class="2"}': "0 0 0 5+5x20"}, "1m"),
     Scene("accounting sheds", {"charging_shed_total": "0 0 0 5+5x20"}, "2m", {"TokenlineCallsAreShed": {}}),
     Scene(
         "a client runs into its limit again and again",
-        {requests(200): "0+10x20", requests(429): "0+30x20", 'edge_refusals_total{reason="rate_limit_exceeded"}': "0+30x20"},
+        {
+            requests(200): "0+3x20",
+            requests(429): "0+9x20",
+            requests(200, "/v1/models"): "0+1000x20",
+            'edge_refusals_total{reason="rate_limit_exceeded"}': "0+9x20",
+        },
         "2m",
         {"TokenlineManyAreRefused": {}},
     ),
@@ -144,9 +185,17 @@ SCENES: Final = (
         "2m",
     ),
     Scene(
+        "a few calls at night are refused",
+        {requests(200): "0x20", requests(429): "0+2x20", 'edge_refusals_total{reason="rate_limit_exceeded"}': "0+2x20"},
+        "2m",
+    ),
+    Scene(
         "an account burns",
-        {'edge_usage_total{model="m",class="output"}': "0+1000x40 40000+200000x10"},
-        "11m",
+        {
+            'edge_usage_total{model="m",class="output"}': "0+2000x40 80000+20000x10",
+            'edge_usage_total{model="m",class="input"}': "0+2000x40 80000+20000x10",
+        },
+        "12m",
         {"TokenlineUsageJumps": {}},
     ),
     Scene("twice as much is used", {'edge_usage_total{model="m",class="output"}': "0+50000x40 2000000+100000x10"}, "11m"),
@@ -157,8 +206,14 @@ SCENES: Final = (
         "3m",
         {"TokenlineCommitsStandStill": {}},
     ),
+    Scene("people look at their accounts", {requests(200, "/v1/me"): "0+10x20", "charging_commits_total": "40x20"}, "3m"),
     Scene("only strangers knock", {requests(401): "0+10x20", "charging_commits_total": "40x20"}, "3m"),
-    Scene("commits fail", {"charging_recoveries_total": "0 1 2 3 4x20"}, "2m", {"TokenlineOwnersRecover": {}}),
+    Scene(
+        "commits fail at three replicas",
+        {f'charging_recoveries_total{{instance="{each}:1"}}': "0 1x20" for each in "abc"},
+        "2m",
+        {"TokenlineOwnersRecover": {}},
+    ),
     Scene("a commit failed", {"charging_recoveries_total": "0 1x20"}, "2m"),
     Scene("a debt too large", {"charging_losses_total": "0 0 1x20"}, "2m", {"TokenlineUsageIsAbsorbed": {}}),
     Scene(
@@ -166,6 +221,11 @@ SCENES: Final = (
         {"charging_unpaid_worth_total": "0+2000000x20", "charging_paid_worth_total": "0+10000000x20"},
         "4m",
         {"TokenlineWorkIsUnpaid": {}},
+    ),
+    Scene(
+        "a twenty-fifth is unpaid",
+        {"charging_unpaid_worth_total": "0+40000000x20", "charging_paid_worth_total": "0+1000000000x20"},
+        "4m",
     ),
     Scene("little is unpaid", {"charging_unpaid_worth_total": "0+100x20", "charging_paid_worth_total": "0+10000x20"}, "4m"),
     Scene(
@@ -181,13 +241,34 @@ SCENES: Final = (
         "1m",
         {"TokenlinePartitionsAreNotServed": {}},
     ),
+    Scene("partitions are handed over", {'charging_partitions{state="recovering"}': "0 0 4 0x20"}, "30s"),
     Scene("an audit finds a breach", {FOUND: "0 0 1x20", CLEAN: "0 1 1x20"}, "2m", {"TokenlineBooksDiffer": {"check": "audit"}}),
     Scene("audits find nothing", {FOUND: "0x400", CLEAN: "0+1x400"}, "30h", {}, "5m"),
     Scene(
         "nobody audits",
         {FOUND: "0x400", CLEAN: "0 1x400"},
-        "30h",
+        "26h30m",
         {"TokenlineBooksAreNotChecked": {"check": "audit"}},
+        "5m",
+    ),
+    Scene("nobody has audited a new system", {FOUND: "0x400", CLEAN: "0x400"}, "20h", {}, "5m"),
+    Scene(
+        "a breach was found within two hours",
+        {FOUND: "0 1x400"},
+        "1h50m",
+        {"TokenlineBooksDiffer": {"check": "audit"}},
+        "5m",
+    ),
+    Scene(
+        "all that was found is over after two hours",
+        {FOUND: "0 1x400", phone_bill("item", "denied"): "0 1x400", phone_bill("order", "disputed"): "0 1x400"}
+        | {
+            "charging_losses_total": "0 1x400",
+            "charging_unpaid_worth_total": "0 90000000x400",
+            "charging_paid_worth_total": "0x400",
+        },
+        "2h20m",
+        {},
         "5m",
     ),
     Scene(
@@ -222,21 +303,40 @@ SCENES: Final = (
         {"TokenlineOutboxFills": {"instance": "a:1"}},
     ),
     Scene("a layer is not valid", {"registry_catalog_refused": "0 0 1x20"}, "2m", {"TokenlineCatalogIsRefused": {}}),
-    Scene("an edge hears no registry", {"edge_catalog_silence_seconds": "0 0 15+15x20"}, "2m", {"TokenlineCatalogIsOld": {}}),
+    Scene(
+        "one of two edges hears no registry",
+        {edge("catalog_silence_seconds", "a"): "0 0 15+15x20", edge("catalog_silence_seconds", "b"): "9x20"},
+        "2m",
+        {"TokenlineCatalogIsOld": {}},
+    ),
     Scene(
         "accounting hears no registry", {"charging_catalog_silence_seconds": "0 0 15+15x20"}, "2m", {"TokenlineCatalogIsOld": {}}
     ),
-    Scene("authentication is silent", {"edge_revocations_age_seconds": "0 0 15+15x20"}, "2m", {"TokenlineRevocationsAreLate": {}}),
+    Scene(
+        "authentication is silent to one of two edges",
+        {edge("revocations_age_seconds", "a"): "0 0 15+15x20", edge("revocations_age_seconds", "b"): "1x20"},
+        "1m",
+        {"TokenlineRevocationsAreLate": {}},
+    ),
+    Scene("authentication was silent for a moment", {edge("revocations_age_seconds", "a"): "0 0 9 0x20"}, "30s"),
     Scene(
         "a disk fills",
         {'disk_free_bytes{holds="cdr",instance="a:1"}': "5x20", 'disk_used_bytes{holds="cdr",instance="a:1"}': "95x20"},
         "2m",
         {"TokenlineDiskIsFull": {"holds": "cdr", "instance": "a:1"}},
     ),
+    Scene(
+        "a large file comes and goes",
+        {'disk_free_bytes{holds="cdr"}': "50 50 50 5 5 50x20", 'disk_used_bytes{holds="cdr"}': "50 50 50 95 95 50x20"},
+        "1m",
+    ),
     Scene("there is room", {'disk_free_bytes{holds="cdr"}': "15x20", 'disk_used_bytes{holds="cdr"}': "85x20"}, "2m"),
     Scene(
         "a certificate ends in six days",
-        {'certificate_end_timestamp_seconds{service="billing"}': "518400x20"},
+        {
+            'certificate_end_timestamp_seconds{service="billing",instance="a:1"}': "518400x20",
+            'certificate_end_timestamp_seconds{service="billing",instance="b:1"}': "2592000x20",
+        },
         "2m",
         {"TokenlineCertificateEnds": {"service": "billing"}},
     ),
@@ -255,22 +355,26 @@ SCENES: Final = (
     ),
     Scene(
         "clocks are seconds off, and a page came late once",
-        {'clock_time_seconds{instance="a:1"}': "5+15x30", 'clock_time_seconds{instance="b:1"}': "0+15x7 130 135+15x20"},
+        {'clock_time_seconds{instance="a:1"}': "5+15x30", 'clock_time_seconds{instance="b:1"}': "0+15x7 90 135+15x20"},
         "2m",
     ),
     Scene(
         "a listener is full",
-        {'http_server_refused_total{listener="clients",reason="full"}': "0+100x20"},
+        {
+            'http_server_refused_total{listener="clients",reason="full",instance="a:1"}': "0+9x20",
+            'http_server_refused_total{listener="clients",reason="full",instance="b:1"}': "0+9x20",
+        },
         "2m",
         {"TokenlineListenerIsFull": {"listener": "clients", "reason": "full"}},
     ),
     Scene("bad requests", {'http_server_refused_total{listener="clients",reason="400"}': "0+100x20"}, "2m"),
     Scene(
         "a vendor fails",
-        {attempts("answered"): "0+50x8 400x20", attempts("refused"): "0x8 50+50x20"},
+        {attempts("answered"): "0+1x8 8x20", attempts("refused"): "0x8 3+3x20"},
         "3m",
         {"TokenlineVendorFails": {"vendor": "v"}},
     ),
+    Scene("a vendor fails three times at night", {attempts("answered"): "0x8 8x20", attempts("refused"): "0x8 3x20"}, "3m"),
     Scene("a vendor fails a little", {attempts("answered"): "0+90x40", attempts("timeout"): "0+10x40"}, "3m"),
     Scene(
         "our balance there is used up",
@@ -293,7 +397,13 @@ SCENES: Final = (
         "10m",
         {"TokenlineCountsAreDoubted": {"vendor": "v"}},
     ),
+    Scene(
+        "a vendor miscounted once",
+        {'edge_usage_doubtful_total{vendor="v",doubt="odd"}': "0x30 1x60"},
+        "10m",
+    ),
     Scene("nobody is watched", {}, "2m", {"TokenlineIsNotWatched": {"job": "tokenline-metrics"}}),
+    Scene("a service starts anew", {UP: "1x4 0 1x40"}, "1m15s"),
     Scene(
         "a service is down",
         {UP: "1x4 0x40"},
@@ -352,6 +462,12 @@ def test_alerts_are_raised_for_what_they_are_for_and_for_nothing_else(scene: Sce
     written = {"rule_files": [str(FOLDER / "rules.yaml")], "evaluation_interval": scene.interval, "tests": [_test_of(scene)]}
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
     _said(promtool, "test", "rules", str(tmp_path / "test.yaml"))
+
+
+def test_alerts_do_not_flicker() -> None:
+    groups = yaml.safe_load((FOLDER / "rules.yaml").read_text(encoding="utf-8"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    assert {rule["alert"] for rule in rules if rule["keep_firing_for"] not in ("5m", "1h")} == set()
 
 
 def test_each_alert_is_raised_by_a_scene() -> None:

@@ -120,5 +120,8 @@ def test_the_page_of_models_is_that_of_the_base_catalog() -> None:
     ) in text
     assert "| `deepseek-flash` | 1,000,000 | 393,216 | - | 0.3 / 0.006 / 1.2; `deepseek-off-peak`: 0.15 / 0.003 / 0.6 |" in text
     assert "73 models have two routes" in text
-    assert "| `glm-image` | 8,000 | 1 images | 0.1 an image | - | [2] |" in text
+    assert "- `deepseek-off-peak`: monday to friday 00:00 to 09:00, 12:00 to 14:00, 18:00 to 24:00; saturday" in text
+    # Its sources name a tier above 199,999 and the like one above 200,000.
+    assert "| `grok-4.7` | 500,000 | 500,000 | - | 2 / 0.5 / 6; above 199,999: 4 / 1 / 12 | [1]" in text
+    assert "| `glm-image` | 8,000 | 1 image | 0.1 an image | - | [2] |" in text
     assert "| `whisper-1`; ends on 2027-02-26 | 7,200,000 milliseconds | - | - | 0.006 a minute | [1], [2] |" in text

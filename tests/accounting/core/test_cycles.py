@@ -60,6 +60,11 @@ def test_the_day_is_that_of_the_cell() -> None:
     assert period_bounds_us(Period.DAY, new_york, time) == (us("2026-11-23 00:00", new_york), us("2026-11-24 00:00", new_york))
 
 
+@pytest.mark.parametrize("time", ["2028-01-01 00:00", "2028-02-29 12:00", "2028-12-31 23:59"])
+def test_a_year_of_366_days_ends_with_its_last(time: str) -> None:
+    assert period_bounds_us(Period.YEAR, SHANGHAI, us(time)) == (us("2028-01-01 00:00"), us("2029-01-01 00:00"))
+
+
 def test_cycles_keep_the_hour_of_the_day_over_changes_of_the_clock() -> None:
     first = us("2026-03-28 02:30", BERLIN)
     # On the 29th the clock goes from 2:00 to 3:00: 2:30 does not exist, 3:30 is the same distance behind the gap.

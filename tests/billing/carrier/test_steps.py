@@ -456,17 +456,44 @@ async def test_a_payment_that_the_carrier_denied_and_has_is_billed_once(bill: Bi
     assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
 
 
-async def test_a_refund_that_the_carrier_denied_and_gave_is_given_once(bill: Bill) -> None:
+async def test_a_payment_that_the_carrier_denied_and_has_twice_is_not_asked_for_a_third_time(bill: Bill) -> None:
+    bill.next(bill.paying, status=403, code="CARRIER_BILLING.PAYMENT_DENIED", carried_out=True, twice=True)
     await bill.sell_on_credit()
     await bill.rounds()
+    denied = await bill.only()
+    with pytest.raises(ServiceError, match=r"the carrier has 2 payments .* settle it with the carrier"):
+        await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert await bill.only() == denied
+
+
+async def test_a_refund_that_the_carrier_denied_and_gave_is_given_once(bill: Bill) -> None:
+    await bill.sell_on_credit()
+    # Few, so that the carrier knows the token still.
+    await bill.rounds(3)
     bill.next("createRefund", status=403, code="CARRIER_BILLING_REFUND.REFUND_DENIED", carried_out=True)
     await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
     await bill.rounds()
     (denied,) = [each for each in await bill.demands() if each.state == State.DENIED]
-    await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert bill.billed_amount() == PRICE - 4_000_000
+    kept = await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert (kept.demand_id, kept.state) == (denied.demand_id, State.ASKING)
     await bill.rounds()
+    assert {each.state for each in await bill.demands()} == {State.SUCCEEDED}
     assert bill.billed_amount() == PRICE - 4_000_000
     assert await Comparison(bill.store, bill.carrier, bill.worker.planning).differences() == []
+
+
+async def test_what_the_carrier_keeps_as_denied_is_asked_for_under_a_new_name(bill: Bill) -> None:
+    # This line's payments are billed, and refunds of them are taken and denied later.
+    await bill.store.set_line(ACCOUNT, "+8613800000407")
+    await bill.sell_on_credit()
+    await bill.rounds()
+    await bill.export([bill.item(Kind.CREDIT, -4_000_000, subscription_id="sub-1")])
+    await bill.rounds()
+    (denied,) = [each for each in await bill.demands() if each.state == State.DENIED]
+    assert await bill.carrier.find_refund(denied)
+    anew = await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert (anew.demand_id != denied.demand_id, anew.state) == (True, State.WAITING)
 
 
 async def test_a_denied_payment_of_an_order_is_not_asked_for_again(bill: Bill) -> None:

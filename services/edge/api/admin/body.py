@@ -30,7 +30,7 @@ class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # A right value of each field, for the error that names the field.
 _RIGHT: Final = {
-    "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
+    "offering_id": "a string of 1 to 200 characters, the ID of an offering, as `tokenline offering list` shows it",
     "idempotency_key": "a string of 1 to 200 characters, none a control character, a new one for each thing that is made",
     "external_id": "a string of 1 to 200 characters, the account's ID in the operator's systems",
     "display_name": "a string of 1 to 200 characters, the name of the member",

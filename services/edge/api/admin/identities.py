@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from services.edge.api.admin.body import TIMEOUT_S, Name, parse
 from services.edge.api.admin.command import ask_updated
 from services.edge.api.admin.entitlements import Sales, had
+from services.edge.http.problems import unavailable
 from services.edge.identity.actors import actor_of
 from services.runtime.errors import ServiceError
 from tokenline.authentication.v1 import authentication_pb2
@@ -29,6 +30,7 @@ def identity_routes(sales: Sales) -> list[HTTPRouteHandler]:
     @post("/identities/free", status_code=200)
     async def free_identity(request: Request[Any, Any, Any]) -> dict[str, Any]:
         wanted = parse(await request.body(), _Freed)
+        _expect_sold_once(sales, wanted.offering_id)
         freeing = authentication_pb2.FreeIdentityRequest(offering_id=wanted.offering_id, identity=wanted.identity)
         found = (await _ask(sales, freeing)).found
         whose = f"account {found.account_id} ordered offering {wanted.offering_id} for this identity"
@@ -47,6 +49,19 @@ def identity_routes(sales: Sales) -> list[HTTPRouteHandler]:
         return {"offering_id": wanted.offering_id, "account_id": found.account_id, "freed": True}
 
     return [free_identity]
+
+
+def _expect_sold_once(sales: Sales, offering_id: str) -> None:
+    """Errors: `Problem` 503, `ServiceError` for an offering of which no identity is kept: freed, nothing would be otherwise."""
+    snapshot = sales.catalog.current
+    if snapshot is None:
+        raise unavailable("no catalog is loaded yet")
+    offering = snapshot.offering(offering_id)
+    if offering is None:
+        message = f"no offering {offering_id!r} is in the catalog; `tokenline offering list` shows those that are"
+        raise ServiceError(errors_pb2.ERROR_REASON_OFFERING_UNKNOWN, message)
+    if not offering.once_per_identity:
+        raise _refused(f"offering {offering_id} is not sold once to a person or company: no identity is kept from ordering it")
 
 
 async def _ask(sales: Sales, request: authentication_pb2.FreeIdentityRequest) -> authentication_pb2.FreeIdentityResponse:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from services.cli.explain import explained_tables
+from services.partitions import partition_of
 from tests.cli.processes import Up, run, up
 
 UNIT = 1_000_000
@@ -170,8 +171,12 @@ def test_a_refused_call_says_what_it_lacked(system: Up, ask: Callable[..., Any])
 
 
 def test_a_call_that_is_not_known_is_a_no(system: Up, ask: Callable[..., Any]) -> None:
-    of_another = account_with(ask, "10")
-    charging_id = call(system, ask, account_with(ask, "100000"), 5)
+    account_id = account_with(ask, "100000")
+    charging_id = call(system, ask, account_id, 5)
+    partitions = len(ask("owners")["data"])
+    # Another account of the same partition, where the call is found.
+    others = (ask("account", "create")["account_id"] for _ in range(500))
+    of_another = next(each for each in others if partition_of(each, partitions) == partition_of(account_id, partitions))
     for arguments in ([NEVER_MADE], [charging_id, "--account", of_another]):
         done = run("explain", *arguments, "--data-dir", str(system.data_dir))
         assert (done.exit_code, "Nothing is known of call" in done.output) == (1, True), done.output

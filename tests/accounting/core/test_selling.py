@@ -16,7 +16,7 @@ from services.accounting.core.entries import CycleStarted, NoticeReached, OrderF
 from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, replayed, state_of, usage
-from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, Shopper, allowance, for_sale, go_to
+from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, Shopper, allowance, for_sale, go_to, lasting
 
 TEN = for_sale("ten", allowance(10), price=9_900_000)
 THIRTY = for_sale("thirty", allowance(30, rollover_cap=10 * UNIT), price=26_900_000)
@@ -464,6 +464,19 @@ def test_who_calls_a_model_that_the_plan_does_not_hold_is_told_so() -> None:
     poor = Shopper(TEN)
     poor.money(5)
     assert message_of_refusal(poor.ask(poor.create_command(10, 100))) == ""
+
+
+def test_who_calls_another_model_is_told_all_that_is_left_now_and_nothing_that_is_over() -> None:
+    packs = (
+        for_sale(name, lasting(amount), cycle=None, model_ids=frozenset({"flat"})) for name, amount in (("small", 5), ("large", 7))
+    )
+    shopper = Shopper(*packs)
+    for offering_id in ("large", "small", "small"):
+        shopper.order(offering_id)
+    left = "what is left, 7 TOKEN of large and 10 TOKEN of small, pays for other models"
+    assert left in message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other")))
+    shopper.pass_time(31 * DAY)
+    assert message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other"))) == ""
 
 
 def message_of_refusal(answer: object) -> str:

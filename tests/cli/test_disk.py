@@ -10,9 +10,11 @@ import urllib.error
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from services.cli.data_folder import Demo
 from tests.cli.processes import ENVIRONMENT, IN_PLACE, TIMEOUT_S, run, up
 from tests.cli.test_up import ask
 
@@ -22,6 +24,7 @@ OWN_MOUNTS = ("unshare", "--mount", "--map-root-user", "sh", "-c")
 AS_A_USER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 BODY = json.dumps({"model": "deepseek-v4-flash", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 20}).encode()
 SIZE_MAX = 4_096
+STREAMED_TOKENS = 100
 
 
 def done(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
@@ -38,6 +41,14 @@ def doctor(folder: Path) -> list[str]:
 
 def found(told: str) -> dict[str, Any]:
     return {each["check"]: each for each in json.loads(told)["findings"]}
+
+
+def streamed(demo: Demo) -> Any:
+    """A call of a second, whose answer is being streamed."""
+    simulate = {"output_tokens": STREAMED_TOKENS, "tokens_per_second": STREAMED_TOKENS}
+    body = json.loads(BODY) | {"stream": True, "max_tokens": STREAMED_TOKENS, "simulate": simulate}
+    headers = {"Authorization": f"Bearer {demo.api_key}", "Content-Type": "application/json"}
+    return urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=TIMEOUT_S)
 
 
 def needs(*command: str) -> None:
@@ -133,7 +144,11 @@ def test_a_running_system_whose_disk_takes_no_more_refuses_calls_and_goes_on_onc
         demo, limit = system.demo, resource.RLIMIT_FSIZE
         assert ask(f"{demo.base_url}/chat/completions", demo.api_key, BODY)["usage"]
         before = resource.prlimit(system.process.pid, limit)
-        resource.prlimit(system.process.pid, limit, (SIZE_MAX, before[1]))
+        with streamed(demo) as running:
+            # It has begun, and ends while neither the journal nor the outbox can be written to.
+            assert running.readline().startswith(b"data: ")
+            resource.prlimit(system.process.pid, limit, (SIZE_MAX, before[1]))
+            assert b"for this call is not confirmed yet" in running.read()
         with pytest.raises(urllib.error.HTTPError, match="503") as refused:
             ask(f"{demo.base_url}/chat/completions", demo.api_key, BODY)
         assert refused.value.headers["retry-after"]
@@ -144,11 +159,15 @@ def test_a_running_system_whose_disk_takes_no_more_refuses_calls_and_goes_on_onc
 
         resource.prlimit(system.process.pid, limit, before)
         again = ask(f"{demo.base_url}/chat/completions", demo.api_key, BODY)
+        while ask(f"{demo.admin_url}/v1/admin/accounts/{demo.account_id}", demo.admin_token)["sessions"]:
+            # Its Release waits in the edge's memory, and comes again until it is answered.
+            assert system.process.poll() is None
         audited = run("audit", "--data-dir", str(tmp_path), "--output", "json")
         assert json.loads(audited.stdout).items() >= {"breaches": [], "open_sessions": 0, "in_transit": 0}.items()
         (bucket,) = ask(f"{demo.base_url}/me/balance", demo.api_key)["buckets"]
-        # Two calls were answered, so two were charged.
-        assert bucket["consumed"] == 2 * again["usage"]["total_tokens"] * 1_000_000
+        # Two short calls were answered and a long one, so these were charged.
+        short, prompt = again["usage"]["total_tokens"], again["usage"]["prompt_tokens"]
+        assert bucket["consumed"] == (2 * short + prompt + STREAMED_TOKENS) * 1_000_000
         assert system.stop() == 0
     assert f"{tmp_path}/accounting.sqlite3: disk I/O error; check that the disk is writable and not full" in system.log
     assert demo.api_key not in system.log

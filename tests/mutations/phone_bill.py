@@ -94,8 +94,8 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
     one(
         "a list that is gone on with leaves out what shares its time",
         _CLIENT,
-        "                begin = last - _OVERLAP\n",
-        "                begin = last + _OVERLAP\n",
+        "            begin = last - _OVERLAP\n",
+        "            begin = last + _OVERLAP\n",
         _OF_CLIENT,
     ),
     one(

@@ -231,15 +231,15 @@ class Carrier:
             last = since
             try:
                 async for paid in self._pages("retrievePayments", self._payments, query, Paid):
-                    last = paid.payment_creation_date.astimezone(UTC)
+                    last = _in_utc(paid.payment_creation_date)
                     if paid.payment_id not in made:
                         made[paid.payment_id] = last
                         yield paid
                 return
             except _LongError:
-                begin = last - _OVERLAP
-                if begin <= since:
+                if last <= since + _OVERLAP:
                     raise
+            begin = last - _OVERLAP
             # Those that the next list has again.
             made = {name: at for name, at in made.items() if at >= begin}
             since = begin
@@ -423,3 +423,11 @@ def _undisputed(told: R, demand: Demand) -> R:
     if what := told.differs_from(demand):
         raise DisputedError(f"the carrier's record is not what was asked for: {what}")
     return told
+
+
+def _in_utc(time: datetime) -> datetime:
+    """A time in UTC; at the calendar's ends, where an offset may lead out of it, the end."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        return time.replace(tzinfo=UTC)

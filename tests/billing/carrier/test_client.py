@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -13,6 +15,7 @@ from services.billing.carrier.config import CarrierConfig
 from services.billing.carrier.demands import Demand, Source, State
 from services.billing.carrier.identity import assertion, read_key
 from services.billing.carrier.worker import show_code
+from services.carrier_simulator.api import payment_json
 from services.carrier_simulator.tokens import TokenError, Tokens, read_public_key
 from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
@@ -69,6 +72,30 @@ async def test_a_list_that_has_more_at_one_time_than_is_read_is_not_believed(bil
     since = datetime.fromtimestamp(1_800_000_000, UTC)
     with pytest.raises(UnclearError, match="more than 100 of them"):
         assert [paid async for paid in carrier.payments_since(since)]
+
+
+@pytest.mark.parametrize("made", ["0001-01-01T00:00:00+08:00", "9999-12-31T23:59:59-08:00"])
+async def test_a_time_that_utc_does_not_have_ends_no_list(bill: Bill, made: str) -> None:
+    for number in range(100):
+        await bill.carrier.pay(demand(number), reserves=False)
+    listed = [payment_json(payment) | {"paymentCreationDate": made} for payment in bill.simulator.ledger.payments]
+
+    async def lists(request: web.Request) -> web.Response:
+        return web.Response(
+            body=msgspec.json.encode(listed if request.query["page"] == "1" else []), content_type="application/json"
+        )
+
+    app = web.Application()
+    app.router.add_get("/carrier-billing/v0.5/payments", lists)
+    async with TestServer(app) as server:
+        config = msgspec.structs.replace(bill.config, address=str(server.make_url("")).rstrip("/"))
+        found = await Carrier(config, bill.http, bill.clock, bill.requests).find_payment(demand(99))
+        assert found is not None
+        assert found.asked_as == "pay-99"
+        # More pages than are read: from this time on, or not at all.
+        short = Carrier(config, bill.http, bill.clock, bill.requests, pages_max=1)
+        with pytest.raises(UnclearError, match="more than 100 of them"):
+            await short.find_payment(demand(99))
 
 
 async def test_a_payment_that_was_asked_for_is_cancelled(bill: Bill) -> None:

@@ -523,7 +523,9 @@ async def test_an_identity_is_freed_when_nothing_is_under_way_and_it_is_known_to
     assert await three.free("plan", b"hash-x", ("acct-1", until_us), 0) is None
     assert await three.free("trial", b"hash-y", ("acct-1", until_us), 0) is None
     assert await entitled(three, "acct-2") == [("acct-1", until_us)]
+    plan_until_us = await entitled(three, "acct-1", offering_id="plan")
     assert await three.free("trial", b"hash-x", ("acct-1", until_us), 0) is not None
+    assert await entitled(three, "acct-2", offering_id="plan") == [("acct-1", plan_until_us)]
     assert await entitled(three, "acct-2") == 1_000
 
 

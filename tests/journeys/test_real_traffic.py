@@ -1,5 +1,6 @@
 """Real traffic, where its traces stand beside the project: every call settled, the bill equal to the sum over the trace."""
 
+import shutil
 from pathlib import Path
 
 import aiohttp
@@ -7,25 +8,9 @@ import pytest
 
 from services.cli.replay.command import ReplayOptions, replay
 from services.registry.catalog_folder import base_catalog_folder
-from tests.edge.system import cell
+from tests.edge.system import Cell, cell
 from tests.journeys.subscriber import Subscriber
 from tests.traces import TRACES, needs_traces
-
-# One text of all files: vendors, models and tariffs, each in files of their own, become one list each.
-BASE_CATALOG = "\n".join(
-    [path.read_text(encoding="utf-8") for path in sorted(base_catalog_folder().glob("*.yaml"))]
-    + [
-        text
-        for part in ("vendors", "models", "tariffs")
-        for text in (
-            f"{part}:",
-            *(
-                path.read_text(encoding="utf-8").replace(f"\n{part}:\n", "\n")
-                for path in sorted((base_catalog_folder() / part).iterdir())
-            ),
-        )
-    ]
-)
 
 pytestmark = needs_traces
 
@@ -39,7 +24,11 @@ pytestmark = needs_traces
     ],
 )
 async def test_a_replayed_trace_is_billed_exactly(tmp_path: Path, trace: str, limit: int, speed: float, stream: bool) -> None:
-    async with cell(tmp_path, catalog=BASE_CATALOG) as services, aiohttp.ClientSession() as http:
+    def sell_the_base_catalog(_: Cell) -> None:
+        shutil.rmtree(tmp_path / "catalog")
+        shutil.copytree(base_catalog_folder(), tmp_path / "catalog")
+
+    async with cell(tmp_path, prepare=sell_the_base_catalog) as services, aiohttp.ClientSession() as http:
         await services.ready()
         subscribers = [await Subscriber.open(services, http, f"replay-{number}", tokens=10**9) for number in range(3)]
         report = await replay(

@@ -199,7 +199,11 @@ def running_system(folder: Path) -> Iterator[System]:
 
 def _lost_first() -> dict[str, Any]:
     """A catalog layer by which the models of `LOST_FIRST` have a route before their own to a vendor that nobody reaches."""
-    models = yaml.safe_load((_BASE_CATALOG / "models.yaml").read_text())["models"]
+    models = [
+        model
+        for path in sorted((_BASE_CATALOG / "models").glob("*.yaml"))
+        for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
+    ]
     dialects = ("openai_chat", "openai_responses", "anthropic_messages")
     vendor = {
         "vendor_id": "lost",

@@ -216,6 +216,6 @@ def _lost_first() -> dict[str, Any]:
     chosen = [model for model in models if model["model_id"] in LOST_FIRST.values()]
     for model in chosen:
         for route in model["routes"]:
-            route["priority"] += 1
+            route["priority"] = route.get("priority", 0) + 1
         model["routes"].insert(0, {"vendor_id": "lost", "vendor_model_id": model["model_id"], "priority": 0})
     return {"vendors": [vendor], "models": chosen}

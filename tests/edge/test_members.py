@@ -131,7 +131,7 @@ async def test_a_cap_that_is_none_is_refused(running: Cell, arguments: tuple[str
         (OLD_FORM, "limits[0]: usage is an amount"),
         ("[{limit_id: a, usage: 5}]", "limits[0].unit must be"),
         ("[{limit_id: a, usage: -5, unit: TOKEN}]", "limits[0].usage must not be negative"),
-        ("[{limit_id: a, speed: 5}]", "its fields: limit_id, per, requests_per_minute"),
+        ("[{limit_id: a, speed: 5}]", "limits[0].speed is no known field; known are: per, usage, tokens_per_minute"),
         ("[{limit_id: a}]", "limits[0] must give exactly one of requests_per_minute"),
         ("{limit_id: a}", "--limits must be a list of limits"),
         ("[", "--limits is no JSON or YAML"),

@@ -4,9 +4,8 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any, ClassVar
 
 import pytest
@@ -18,6 +17,7 @@ from services.cli.doctor.system import system_checks
 from services.cli.failures import CommandError
 from services.cli.postgresql_server import PostgresqlServer
 from tests.cli.processes import run, up
+from tests.cli.stand_in import StandIn, serving
 from tests.cli.test_migrate import config_of, migrate
 
 GIB = 1 << 30
@@ -25,7 +25,7 @@ GIB = 1 << 30
 SLOW = 0
 
 
-class _Vendors(BaseHTTPRequestHandler):
+class _Vendors(StandIn):
     """Answers as the first part of the path says, which is an HTTP status."""
 
     asked: ClassVar[list[str]] = []
@@ -38,21 +38,13 @@ class _Vendors(BaseHTTPRequestHandler):
             self.rfile.read(1)
             return
         body = b'{"data": []}' if status == 200 else b'{"error": {"message": "key sk-secret", "code": "some_code"}}'
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        self.answer(status, body)
 
 
 @contextmanager
 def vendors() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Vendors) as server:
-        Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(_Vendors) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def found(*arguments: str, exit_code: int) -> dict[str, dict[str, Any]]:

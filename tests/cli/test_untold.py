@@ -4,9 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -16,37 +14,30 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.api_keys import new_key
 from services.cli.data_folder import Demo
 from tests.cli.processes import Up, run, up
+from tests.cli.stand_in import StandIn, serving
 
 SECRET: Final = "sk-secret-of-the-vendor"
 PROMPT: Final = "a-prompt-that-nobody-repeats"
 SIMULATED, REAL = "qwen-flash", "deepseek-v4-flash"
 
 
-class _Parrot(BaseHTTPRequestHandler):
+class _Parrot(StandIn):
     """Refuses whatever is asked, and quotes all that it was told: the secret, alone as a code, and the prompt."""
 
     def do_GET(self) -> None:
         told = self.headers["authorization"] + self.rfile.read(int(self.headers["content-length"] or 0)).decode()
         code = self.headers["authorization"].removeprefix("Bearer ")
         body = json.dumps({"error": {"message": told, "type": told, "param": told, "code": code}}).encode()
-        self.send_response(401)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(401, body)
 
     def do_POST(self) -> None:
         self.do_GET()
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
 
 @contextmanager
 def parrot() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Parrot) as server:
-        Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
+    with serving(_Parrot) as port:
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 def asked(demo: Demo, path: str, api_key: str, body: Any = None) -> tuple[int, str]:

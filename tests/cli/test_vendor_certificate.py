@@ -4,10 +4,8 @@ import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, Final
+from typing import Final
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -16,23 +14,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.cli.data_folder import Demo
 from tests.cli.processes import run, up
+from tests.cli.stand_in import StandIn, serving
 from tests.trust.authority import made, pems
 
 NAME: Final = "localhost"
 SECRET: Final = "sk-secret-of-the-vendor"
 
 
-class _Models(BaseHTTPRequestHandler):
+class _Models(StandIn):
     """Lists no models."""
 
     def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("content-length", "12")
-        self.end_headers()
-        self.wfile.write(b'{"data": []}')
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        self.answer(200, b'{"data": []}')
 
 
 @contextmanager
@@ -42,11 +35,8 @@ def vendor(authority: Path, *names: str, ends_days: float) -> Iterator[str]:
     (authority / "vendor.pem").write_bytes(key + certificate)
     terms = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     terms.load_cert_chain(authority / "vendor.pem")
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Models) as server:
-        server.socket = terms.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        Thread(target=server.serve_forever).start()
-        yield f"https://{NAME}:{server.server_port}"
-        server.shutdown()
+    with serving(_Models, terms) as port:
+        yield f"https://{NAME}:{port}"
 
 
 def _called(demo: Demo) -> tuple[int, str]:

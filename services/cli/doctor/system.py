@@ -1,16 +1,18 @@
 """A running system, by its address for operators: ready, its clock, owners, export, vendors, and what its metrics say."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from services.cli.client import System
 from services.cli.doctor.finding import TIMEOUT_S, Check, Finding, Level, of_certificate, of_clock, of_disk
 from services.cli.failures import CommandError
 from services.cli.samples import Samples, read_samples
+
+T = TypeVar("T")
 
 _MICRO: Final = 1_000_000
 _LAG_ROWS_WARN: Final = 10_000
@@ -47,29 +49,33 @@ _VENDORS: Final[Mapping[str, tuple[Level, str, str]]] = {
 def system_checks(system: System) -> list[tuple[str, Check]]:
     """The checks of a running system."""
 
-    # Checks run beside one another, and a page of thousands of lines is read once for all of them.
-    reading = Lock()
-
-    @cache
-    def page() -> Samples:
-        return read_samples(system.read("/metrics", TIMEOUT_S).body, _READ)
-
-    def samples() -> Samples:
-        with reading:
-            return page()
+    # Checks run beside one another, and what several look at is asked for once.
+    samples = _once(lambda: read_samples(system.read("/metrics", TIMEOUT_S).body, _READ))
+    partitions = _once(lambda: _partitions(system))
 
     return [
         ("edge", lambda: _ready(system)),
         ("scope", lambda: _scope(samples())),
         ("clock", lambda: _clock(system)),
-        ("owners", lambda: _owners(system)),
-        ("export", lambda: _export(system, samples())),
+        ("owners", lambda: _owners(partitions())),
+        ("export", lambda: _export(partitions(), samples())),
         ("vendors", lambda: _vendors(system)),
         ("routes", lambda: _routes(samples())),
         ("certificate", lambda: _certificates(samples())),
         ("disk", lambda: _disks(samples())),
         ("registry", lambda: _registry(samples())),
     ]
+
+
+def _once(ask: Callable[[], T]) -> Callable[[], T]:
+    """Asks when the first caller does, and keeps the answer; one that fails fails for each, and is asked for again."""
+    asking, kept = Lock(), cache(ask)
+
+    def answer() -> T:
+        with asking:
+            return kept()
+
+    return answer
 
 
 def _ready(system: System) -> Iterator[Finding]:
@@ -109,8 +115,7 @@ def _partitions(system: System) -> list[dict[str, Any]] | None:
     return listed
 
 
-def _owners(system: System) -> Iterator[Finding]:
-    listed = _partitions(system)
+def _owners(listed: list[dict[str, Any]] | None) -> Iterator[Finding]:
     if listed is None:
         told = "accounting or billing does not answer the edge, so calls may get 503"
         remedy = "the edge's log says which, and its own log why: a full disk, a quota, a database that is away"
@@ -126,8 +131,7 @@ def _owners(system: System) -> Iterator[Finding]:
     yield Finding("owners", "ok", f"{by} for {len(listed):,} partitions")
 
 
-def _export(system: System, samples: Samples) -> Iterator[Finding]:
-    listed = _partitions(system)
+def _export(listed: list[dict[str, Any]] | None, samples: Samples) -> Iterator[Finding]:
     if listed is None:
         # As the check of owners tells.
         return

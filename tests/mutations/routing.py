@@ -210,6 +210,9 @@ _AFFINITY: Final = (
         _TIED,
     ),
     _one(
+        "orders are kept without a bound", _ROUTER, "        if len(self._orders) >= _ORDERS_MAX:\n", "        if False:\n", _TIED
+    ),
+    _one(
         "orders outlive what is known of their routes",
         _ROUTER,
         "        self._orders.clear()\n\n    def probes",

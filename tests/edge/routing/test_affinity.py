@@ -47,6 +47,13 @@ def test_what_a_catalog_forgets_no_order_remembers() -> None:
     assert sorted(router.states().values()) == [0, 0, 0, State.OPEN_FOR_ONE.value]
 
 
+def test_orders_of_no_more_than_so_many_conversations_are_kept() -> None:
+    router = Router()
+    for talk in range(20_000):
+        router.plan(FOUR, "account-1", f"talk-{talk}".encode)
+    assert 0 < len(router._orders) <= 16_384
+
+
 def _priced(*prices: float) -> tuple[Route, ...]:
     """Four routes, with a price of a token of input; 0: none is known."""
     return tuple(

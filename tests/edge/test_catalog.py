@@ -205,6 +205,8 @@ CHINA, ABROAD = {"TOKENLINE_MOONSHOT_API_KEY": "sk-china"}, {"TOKENLINE_MOONSHOT
         (ABROAD, "http://simulator", ["moonshot-international"]),
         (ABROAD, "", ["moonshot-international"]),
         (CHINA | ABROAD, "http://simulator", ["moonshot", "moonshot-international"]),
+        # Not a vendor that is called: its address is of no use.
+        ({"TOKENLINE_MOONSHOT_BASE_URL": "ftp://x"}, "http://simulator", ["moonshot-international"]),
     ],
 )
 def test_the_simulator_never_answers_in_place_of_a_vendor_that_is_called(

@@ -496,6 +496,19 @@ async def test_what_the_carrier_keeps_as_denied_is_asked_for_under_a_new_name(bi
     assert (anew.demand_id != denied.demand_id, anew.state) == (True, State.WAITING)
 
 
+@pytest.mark.parametrize("status", ["cancelled", "denied"])
+async def test_a_payment_that_the_carrier_has_and_bills_to_nobody_is_asked_for_under_a_new_name(bill: Bill, status: str) -> None:
+    bill.next(bill.paying, status=403, code="CARRIER_BILLING.PAYMENT_DENIED", carried_out=True)
+    await bill.sell_on_credit()
+    await bill.rounds()
+    denied = await bill.only()
+    bill.simulator.ledger.payments[0].status = status
+    anew = await ask_again(bill.store, bill.carrier, denied.demand_id)
+    assert (anew.demand_id != denied.demand_id, anew.state) == (True, State.WAITING)
+    await bill.rounds()
+    assert bill.billed_amount() == PRICE
+
+
 async def test_a_denied_payment_of_an_order_is_not_asked_for_again(bill: Bill) -> None:
     await bill.store.set_line(ACCOUNT, "+8613800000403")
     await bill.place()

@@ -85,6 +85,13 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_STEPS,
     ),
     one(
+        "a retry leaves unpaid what the carrier has cancelled",
+        "services/billing/carrier/worker.py",
+        'kept.payment_status in ("denied", "cancelled")',
+        'kept.payment_status == "denied"',
+        _OF_STEPS,
+    ),
+    one(
         "a retry bills a third time what the carrier has twice",
         "services/billing/carrier/worker.py",
         "        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, message) from error\n",

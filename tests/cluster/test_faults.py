@@ -1,6 +1,7 @@
 """Pods come, go and are hurt while calls of a real trace arrive; afterwards the books must be exact.
 
-Each row of the table at the end is a step. Times are told and bounded only loosely: they count where nothing else runs.
+Each row of the table at the end is a step. How long calls took is told, not judged: it counts where nothing else runs, and
+docs/benchmarks.md has it from such a run. That calls are answered without a gap, and none fails, is judged.
 """
 
 import hashlib
@@ -28,9 +29,6 @@ from tests.traces import TRACES
 _CALLS_PER_SECOND: Final = 100
 _TRACE: Final = TRACES / "chat_azure2023_conv.csv"
 _ROWS_MAX: Final = 5_000
-# Calls of a step that nobody may notice wait no longer, at p99, than this more than those of a quiet one: a bound for a node that
-# has its control plane on the same two cores, where up to 1.8 s were seen. What is aimed at is measured, in docs/benchmarks.md.
-_ADDED_P99_S_MAX: Final = 3.0
 
 
 class Scene(NamedTuple):
@@ -254,8 +252,6 @@ def test_calls_go_on(scene: Scene, step: Step) -> None:
     assert measured["acknowledged"] > _CALLS_PER_SECOND
     assert step.failures_allowed or not measured["failures"], measured
     assert measured["gap_s"] <= step.gap_s_max, measured
-    if not step.failures_allowed:
-        assert measured["plain_p99_s"] - _MEASURED["nothing"]["plain_p99_s"] <= _ADDED_P99_S_MAX, measured
     # Whatever failed meanwhile, nothing does any more.
     time.sleep(2)
     after = scene.driver.phase("between")

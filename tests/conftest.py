@@ -1,6 +1,7 @@
 """What tests of several services share."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 # Tests start servers beside gRPC's threads: its fork handlers would run in the child, half of them, and crash or hang it.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+# A shell ignores Ctrl-C for what it starts in the background, and programs that tests start inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from services.cli.postgresql_server import PostgresqlServer
 from services.edge.tokens import tokenizers

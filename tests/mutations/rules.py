@@ -74,7 +74,7 @@ _OF_PRICES: Final = (
     one(
         "money for a group of models pays a price",
         _PRICES,
-        ' and bucket.line.split("|")[1] == ""',
+        " and not named_by(bucket.line).model_group",
         "",
         _IN_PRICES,
     ),

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.accounting.core.account.state import Bucket
+from services.accounting.core.account.state import Bucket, named_by
 from services.accounting.core.commands import (
     ApplyDue,
     CancelSubscription,
@@ -314,7 +314,7 @@ class Buyer:
 
 
 def _rolls_over(bucket: Bucket) -> bool:
-    terms = _TERMS[bucket.line.split("|")[0]]
+    terms = _TERMS[named_by(bucket.line).offering_id]
     return any(each.rollover_cap for each in terms.allowances)
 
 

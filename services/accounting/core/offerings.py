@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from services.accounting.core.account.state import Account, line_of
+from services.accounting.core.account.state import Account, line_of, named_by
 from services.accounting.core.amounts import (
     PinnedTariff,
     WorstCases,
@@ -358,7 +358,7 @@ def within(
     account: Account, catalog: ChargingCatalog, planned: Plan, units: frozenset[str], model_id: str, now_us: int
 ) -> Plan | None:
     """The lines of a plan that are in these units; None: there are none."""
-    lines = {line: tariff for line, tariff in planned.lines.items() if line.split("|")[2] in units}
+    lines = {line: tariff for line, tariff in planned.lines.items() if named_by(line).unit in units}
     if len(lines) == len(planned.lines):
         return planned
     if not lines:
@@ -377,27 +377,27 @@ def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us:
         if bucket.line in tried or not bucket.valid_from_us <= now_us < bucket.valid_until_us:
             continue
         tried.add(bucket.line)
-        offering_id, model_group, unit = bucket.line.split("|")
+        offering_id, model_group, unit = named_by(bucket.line)
         if tariff := _price(catalog, [offering_id] if offering_id else own, model_group, unit, model_id, now_us):
             lines[bucket.line] = tariff
     # Lines of the account's own that no bucket has yet: a top-up during the session can be burnt, and debt is owed there.
     units = [schedule.unit for each in own if each in catalog.offerings for schedule in catalog.offerings[each].schedules]
     for unit in sorted(set(units), key=lambda unit: (unit.startswith(_CURRENCY), units.index(unit))):
         line = line_of("", "", unit)
-        if unit.startswith(_CURRENCY) and any(f"|{_CURRENCY}" in each for each in lines):
+        if unit.startswith(_CURRENCY) and any(named_by(each).unit.startswith(_CURRENCY) for each in lines):
             # Money in one currency is enough: what the account has could not repay a debt in another.
             continue
         if line not in tried and (tariff := _price(catalog, own, "", unit, model_id, now_us)):
             lines[line] = tariff
     if not lines:
         return catalog.sold(account.offering_id, model_id) or ResultCode.RATING_FAILED
-    if not next(reversed(lines)).split("|")[2].startswith(_CURRENCY):
+    if not named_by(next(reversed(lines))).unit.startswith(_CURRENCY):
         for line in reversed(lines):
-            if line.split("|")[2].startswith(_CURRENCY):
+            if named_by(line).unit.startswith(_CURRENCY):
                 # Debt is owed in money where there is a tariff in money.
                 lines[line] = lines.pop(line)
                 break
-    offering_id = next(iter(lines)).split("|", 1)[0] or next(each for each in own if catalog.sold(each, model_id) is None)
+    offering_id = named_by(next(iter(lines))).offering_id or next(each for each in own if catalog.sold(each, model_id) is None)
     return Plan(
         lines,
         catalog.offerings[offering_id],
@@ -411,7 +411,7 @@ def _debt_limit(catalog: ChargingCatalog, own: list[str], line: str, tariff: Pin
     if not tariff.rate_max:
         # A line that charges nothing leaves nothing owed.
         return -1
-    offering_id, model_group, unit = line.split("|")
+    offering_id, model_group, unit = named_by(line)
     priced_by = next(
         each for each in ([offering_id] if offering_id else own) if catalog.price(each, model_group, unit, model_id, now_us)
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from services.accounting.core.account.state import Account
+from services.accounting.core.account.state import Account, named_by
 from services.accounting.core.amounts import in_unit
 from services.accounting.core.buckets import granting, known_bucket, no_room
 from services.accounting.core.commands import (
@@ -62,7 +62,7 @@ def arriving_bucket(sender: Account, transfer_id: str) -> ReceiveTransfer:
     """The receiver's half of a transfer in transit: the same terms as the bucket it came from."""
     transfer = sender.transfers[transfer_id]
     bucket = sender.buckets[transfer.bucket_id]
-    offering_id, model_group, _ = bucket.line.split("|")
+    offering_id, model_group, _ = named_by(bucket.line)
     return receive_transfer_of(
         transfer.to_account_id,
         transfer_id,

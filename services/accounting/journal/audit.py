@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from services.accounting.core.account.evolve import evolve
-from services.accounting.core.account.state import Account
+from services.accounting.core.account.state import Account, line_of
 from services.accounting.core.commands import CloseCause
 from services.accounting.core.entries import (
     AccountOpened,
@@ -382,7 +382,7 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
     if entry.charged != used + entry.debt:
         yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
     # The first release did not write the line: each unit had one, the account's own.
-    line = (entry.charging_id, entry.line or f"||{entry.tariff.unit}")
+    line = (entry.charging_id, entry.line or line_of("", "", entry.tariff.unit))
     before = book.rated_by_line[line]
     # Unpaid usage is absorbed whole, beside the used part.
     rated = entry.charged + entry.absorbed - sum(entry.unpaid_amounts)

@@ -10,6 +10,7 @@ from services.accounting.core.account.state import (
     SubjectLimits,
     Subscription,
     Transfer,
+    named_by,
 )
 from services.accounting.core.commands import AccountView, LimitLeft
 from services.accounting.core.terms import Limit, LimitKind
@@ -168,8 +169,8 @@ def _bucket(bucket: Bucket) -> pb.Bucket:
         valid_from_time=timestamp(bucket.valid_from_us),
         valid_until_time=timestamp(bucket.valid_until_us),
         priority=bucket.priority,
-        offering_id=bucket.line.split("|")[0],
-        model_group=bucket.line.split("|")[1],
+        offering_id=named_by(bucket.line).offering_id,
+        model_group=named_by(bucket.line).model_group,
         source=bucket.source,
         subscription_id=bucket.subscription_id,
         rollover_cap=bucket.rollover_cap,

@@ -5,7 +5,7 @@ As in the journal, fields are only added at the end, with a default. Only `evolv
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -34,9 +34,24 @@ WRITE_OFFS_KEPT: Final = 100
 COUNTERS_KEPT_MIN: Final = 256
 
 
+class Line(NamedTuple):
+    """The name of the tariff that prices a bucket, in its parts."""
+
+    # "": the account's own offering.
+    offering_id: str
+    # "": every model.
+    model_group: str
+    unit: str
+
+
 def line_of(offering_id: str, model_group: str, unit: str) -> str:
     """The name of the tariff that prices a bucket: its offering's ("" the account's own), its model group's, its unit's."""
     return f"{offering_id}|{model_group}|{unit}"
+
+
+def named_by(line: str) -> Line:
+    """The parts of a line, as `line_of` was given them."""
+    return Line(*line.split("|"))
 
 
 class Bucket(msgspec.Struct, array_like=True, gc=False):

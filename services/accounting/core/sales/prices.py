@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.accounting.core.account.state import Account, Bucket
+from services.accounting.core.account.state import Account, Bucket, named_by
 from services.accounting.core.amounts import in_unit
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
 from services.accounting.core.commands import ChangeSubscription, Decision, Fault, PlaceOrder, fail
@@ -130,5 +130,5 @@ def _money(account: Account, unit: str, now_us: int) -> list[Bucket]:
     return [
         bucket
         for bucket in buckets
-        if bucket.unit == unit and bucket.line.split("|")[1] == "" and bucket.valid_from_us <= now_us < bucket.valid_until_us
+        if bucket.unit == unit and not named_by(bucket.line).model_group and bucket.valid_from_us <= now_us < bucket.valid_until_us
     ]

@@ -6,7 +6,7 @@ import msgspec
 
 from services.accounting.core import losses
 from services.accounting.core.account.sessions import others_absorbed
-from services.accounting.core.account.state import Account
+from services.accounting.core.account.state import Account, named_by
 from services.accounting.core.amounts import PinnedTariff, added_up, charges_of
 from services.accounting.core.balance import Charge
 from services.accounting.core.commands import CloseCause, Provenance, Settled
@@ -134,7 +134,7 @@ def entries_of(
                 model_id=facts.model_id,
                 key_id=facts.key_id,
                 member_id=facts.member_id,
-                offering_id=charge.line.split("|", 1)[0] or facts.offering_id,
+                offering_id=named_by(charge.line).offering_id or facts.offering_id,
                 tariff=charge.tariff,
                 usage=usage,
                 class_amounts=tuple(charge.amounts[: len(usage)]),

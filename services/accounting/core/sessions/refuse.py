@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from services.accounting.core import limits
-from services.accounting.core.account.state import Account
+from services.accounting.core.account.state import Account, named_by
 from services.accounting.core.amounts import Estimate, PinnedTariff, in_unit
 from services.accounting.core.balance import Reservation, Room, Source, free_sources, reserve, usable
 from services.accounting.core.commands import Decision, Refused, ResultCode
@@ -50,7 +50,7 @@ def refused_outside_plan(account: Account, model_id: str, lines: dict[str, Pinne
         return refused
     left: dict[tuple[str, str], int] = {}
     for bucket in account.buckets.values():
-        offering_id, model_group, unit = bucket.line.split("|")
+        offering_id, model_group, unit = named_by(bucket.line)
         bound = bucket.line not in lines and (offering_id or model_group)
         if bound and bucket.remaining and bucket.valid_from_us <= now_us < bucket.valid_until_us:
             left[offering_id, unit] = left.get((offering_id, unit), 0) + bucket.remaining

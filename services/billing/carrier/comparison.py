@@ -115,10 +115,8 @@ class Comparison:
 
 
 def _on_line(item: BilledItem) -> int:
-    """The part of an item that demands and use come to: all of a credit line's, and whole thousandths of what went back outside."""
-    if item.paid_by == CREDIT_LINE:
-        return item.amount
-    return -(-item.amount // STEP * STEP) if item.amount < 0 else 0
+    """The part of an item that demands and use come to: all of a credit line's, and all that went back outside."""
+    return item.amount if item.paid_by == CREDIT_LINE or item.amount < 0 else 0
 
 
 def _of_price(item: BilledItem, demands: _Demands, by_order: _Demands) -> str:

@@ -41,6 +41,17 @@ async def test_honest_work_has_no_difference(bill: Bill) -> None:
     assert {each.state for each in await bill.demands()} == {State.SUCCEEDED}
 
 
+async def test_what_goes_back_of_an_order_in_parts_of_a_thousandth_is_no_difference(bill: Bill) -> None:
+    await bill.place()
+    await bill.rounds()
+    paid = bill.item(Kind.PRICE, PRICE, PaidBy.PHONE_BILL, order_id="ord-1", remark=(await bill.only()).payment_id)
+    await bill.export([paid, bill.item(Kind.CREDIT, -2_003_333, PaidBy.PHONE_BILL, order_id="ord-1")])
+    await bill.rounds()
+    (left,) = await bill.store.uses_of(ACCOUNT)
+    assert bill.billed_amount() + left.amount == PRICE - 2_003_333
+    assert await differences(bill) == []
+
+
 async def test_demands_under_way_are_no_difference(bill: Bill) -> None:
     bill.next(bill.paying, cut=True, carried_out=True)
     await bill.sell_on_credit()

@@ -200,6 +200,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return self.input_measure == "token" and not (self.dialects and OUTPUTLESS_DIALECTS.issuperset(self.dialects))
 
     @property
+    def only_for(self) -> frozenset[str]:
+        """The only offerings that have a route to it; empty: every offering has one."""
+        routes = [frozenset(route.offering_ids) for route in self.routes]
+        return frozenset[str]().union(*routes) if all(routes) else frozenset()
+
+    @property
     def charged_classes(self) -> tuple[str, ...]:
         """The token classes beside tokens in which its calls are charged."""
         sides = ((self.input_measure, True), (self.output_measure, False))

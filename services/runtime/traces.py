@@ -125,7 +125,7 @@ class _Sending(SpanExporter):
         for name in _LOUD:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._inner = OTLPSpanExporter(endpoint=endpoint, insecure=True) if endpoint else OTLPSpanExporter()
-        # Whoever gave a user and a password in it does not read them in the log.
+        # A user and a password in it are not for the log.
         self._endpoint = endpoint.rpartition("@")[2] or "the collector of OTEL_EXPORTER_OTLP_ENDPOINT"
         self._failing = False
 

@@ -15,7 +15,7 @@ import click
 
 from services.cli.amounts import format_amount, unit_name
 from services.cli.client import System, find_system
-from services.cli.failures import CommandError, CommandFailed
+from services.cli.failures import CommandError, CommandFailed, NoAnswerError
 from services.cli.samples import Samples, read_samples
 
 _TIMEOUT_S: Final = 5.0
@@ -97,16 +97,24 @@ def look(system: System) -> Look:
     """Asks for everything that a page shows. Errors: `CommandError`."""
     samples = read_samples(system.read("/metrics", _TIMEOUT_S).body, _SHOWN)
     try:
-        burning: dict[str, Any] | None = system.ask("GET", f"/accounts/burning?window={_WINDOW}&limit={_ACCOUNTS_SHOWN}")
+        burning = _asked(system, f"/accounts/burning?window={_WINDOW}&limit={_ACCOUNTS_SHOWN}")
     except CommandFailed:
         # In a rolling update: the release before does not tell.
         burning = None
+    partitions = _asked(system, "/partitions")
+    return Look(time.monotonic(), samples, partitions["data"] if partitions else [], burning, system.missing(_TIMEOUT_S))
+
+
+def _asked(system: System, path: str) -> dict[str, Any] | None:
+    """None where accounting or billing is away, which readiness names, or the page: it is then that a page is looked at."""
     try:
-        partitions = system.ask("GET", "/partitions", timeout_s=_TIMEOUT_S)["data"]
-    except CommandError:
-        # Accounting or billing is away, which readiness names, or the page of owners.
-        partitions = []
-    return Look(time.monotonic(), samples, partitions, burning, system.missing(_TIMEOUT_S))
+        return system.ask("GET", path, timeout_s=_TIMEOUT_S)
+    except NoAnswerError:
+        return None
+    except CommandError as error:
+        if not error.is_of_a_service_behind:
+            raise
+        return None
 
 
 def _can_draw() -> bool:

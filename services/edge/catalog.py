@@ -12,6 +12,7 @@ import grpc
 from services.edge.tariffs import FOR_GOOD_US, PriceTier, TariffInForce
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
+from services.edge.vendors.secrets import is_word
 from services.runtime.clock import Clock
 from services.runtime.followed import Followed
 from services.token_classes import IN_TOKENS, Measure, Measures
@@ -309,12 +310,22 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
     if replaced and not replaced.startswith(("http://", "https://")):
         logger.error("vendor %s: %s must be an http or https URL, its routes are left out", vendor.vendor_id, vendor.base_url_env)
         return {}
+    if not is_word(api_key + replaced):
+        names = " and ".join(
+            name for name, value in ((vendor.api_key_env, api_key), (vendor.base_url_env, replaced)) if not is_word(value)
+        )
+        logger.error("vendor %s: %s must be one word of printable ASCII, its routes are left out", vendor.vendor_id, names)
+        return {}
     return endpoints_of(vendor, replaced, api_key)
 
 
 def _configured(vendor: registry_pb2.Vendor, environment: Mapping[str, str]) -> tuple[str, str]:
-    """A vendor's secret, and the address that replaces its own; both are empty where it is not configured here."""
-    return environment.get(vendor.api_key_env, ""), environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
+    """A vendor's secret, and the address that replaces its own; both are empty where it is not configured here.
+
+    Variables that were filled from files often have line ends.
+    """
+    replaced = environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
+    return environment.get(vendor.api_key_env, "").strip(), replaced.strip()
 
 
 def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:

@@ -243,7 +243,7 @@ class Call:
 
     def _failed(self, turn: Turn, failure: VendorFailure) -> FailedAttempt:
         failed = turn.failed(failure)
-        self._metrics.failed(turn.route.vendor_id, failed.word, failure.certificate_fault)
+        self._metrics.failed(turn.route.vendor_id, failed.word, failure.certificate_fault or failure.network_fault)
         return failed
 
     def _turn_at_once(self) -> Turn | None:

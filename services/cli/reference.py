@@ -37,8 +37,8 @@ entries as they are kept, in micro-units and microseconds, for people too. Error
 right; `up` or `serve` ran, and a service failed later; a question was answered with no |
 | 2 | it could not be tried: wrong usage, a config or folder that cannot be used, an output that cannot be written, \
 a system that is out of reach, not ready or at fault |
-| 128 and more | ended by the signal of that number above 128, such as 143 for SIGTERM before it had begun, and 141 where nobody reads the \
-output any more; a system that runs and is told to stop ends with 0 |
+| 128 and more | ended by the signal of that number above 128, such as 143 for SIGTERM before it had \
+begun, and 141 where nobody reads the output any more; a system that runs and is told to stop ends with 0 |
 
 ## Completion
 Completes commands, options and their choices, for the session; in the shell's start-up file, for good:

@@ -52,6 +52,9 @@ def expected_errors() -> Iterator[None]:
         yield
     except (ConfigError, InUseError, SchemaError, ServiceError) as error:
         raise CommandError(str(error)) from error
+    except BrokenPipeError:
+        # Mostly of the output's own reader, which the entry point knows.
+        raise
     except OSError as error:
         raise CommandError(os_error_text(error)) from error
 

@@ -250,12 +250,12 @@ def test_who_gave_a_command_what_it_changed_and_why_is_told(system: Up, ask: Cal
     back = ask("subscription", "refund", *ended)["amount"]
     shown = run(*of_account).stdout
     # Entries that came later than their unit do not repeat it.
-    for words in (
+    for told_of in (
         "price 9.9 CNY",
         f"returned amount {format_amount(back)} CNY, returned outside amount ",
         "payment references bank",
     ):
-        assert words in shown, shown
+        assert told_of in shown, shown
     assert "UNIT_" not in shown
 
 

@@ -251,7 +251,7 @@ def _vendors_table(rates: _Rates, now: Look) -> Any:
 
     def row(vendor: str) -> list[Any]:
         asked = sum(rate for (of, _), rate in attempts.items() if of == vendor)
-        failed = asked - attempts.get((vendor, "answered"), 0.0)
+        failed = asked - attempts.get((vendor, "answered"), 0.0) - attempts.get((vendor, "given_up"), 0.0)
         mean_s = first_s.get((vendor,), 0.0) / firsts[vendor,] if firsts.get((vendor,)) else None
         first = "-" if mean_s is None else f"{mean_s * 1_000:,.0f} ms"
         return [vendor, _rate(asked), f"{failed / asked:.0%}" if asked else "-", first, f"{left_out.get(vendor, 0):,}"]

@@ -101,6 +101,13 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
         assert line in lines, lines
 
 
+def test_an_attempt_that_was_given_up_is_no_failure_of_its_vendor() -> None:
+    attempts = b'edge_vendor_attempts_total{vendor="v",outcome="%s"} %d\n'
+    samples = {number: read_samples(attempts % (b"given_up", 9 * number) + attempts % (b"answered", number)) for number in (0, 10)}
+    before, now = (Look(10 + number, samples[number], PARTITIONS, None, []) for number in samples)
+    assert "v 10.0/s 0% - 0" in shown(before, now)
+
+
 def test_a_process_that_began_anew_and_parts_that_are_away_are_no_fault() -> None:
     again = shown(
         at(10, (100, 1_000, 50, 7, 60, 90, 100)), at(20, (3, 5, 0, 0, 2, 1, 1), burning=None, partitions=[], missing=["charging"])

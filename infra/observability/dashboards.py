@@ -176,7 +176,7 @@ VENDORS: Final = Board(
                     "Attempts that fail",
                     "percentunit",
                     {
-                        "{{vendor}}": _rate('edge_vendor_attempts_total{outcome!="answered"}', "vendor")
+                        "{{vendor}}": _rate('edge_vendor_attempts_total{outcome!~"answered|given_up"}', "vendor")
                         + " / "
                         + _rate("edge_vendor_attempts_total", "vendor")
                     },

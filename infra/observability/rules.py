@@ -207,9 +207,9 @@ VENDORS: Final = (
     Alert(
         "TokenlineVendorFails",
         _WARNING,
-        f"""{_rate('edge_vendor_attempts_total{outcome!="answered"}', "2m", "vendor")}"""
+        f"""{_rate('edge_vendor_attempts_total{outcome!~"answered|given_up"}', "2m", "vendor")}"""
         f" > 0.2 * {_rate('edge_vendor_attempts_total', '2m', 'vendor')}"
-        f""" and {_increase('edge_vendor_attempts_total{outcome!="answered"}', "2m", "vendor")} >= 5""",
+        f""" and {_increase('edge_vendor_attempts_total{outcome!~"answered|given_up"}', "2m", "vendor")} >= 5""",
         "A fifth of the attempts at vendor {{ $labels.vendor }} fail",
     ),
     Alert(

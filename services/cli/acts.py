@@ -1,6 +1,6 @@
 """`tokenline acts`: administrative commands as the journal has them, with who gave them, what they changed and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -48,39 +48,61 @@ def acts_command(
     wanted: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     with expected_errors():
         acts = sorted(entries_of({"actor": _ANYBODY, **wanted}, data_dir), key=lambda entry: entry["time_us"])
-    print_amounts({"data": acts}, output, lambda: [table("Acts, amounts in whole units", _COLUMNS, map(_row, acts))])
+    units = _units(acts)
+    print_amounts(
+        {"data": acts}, output, lambda: [table("Acts, amounts in whole units", _COLUMNS, (_row(each, units) for each in acts))]
+    )
 
 
-def _row(entry: dict[str, Any]) -> list[str]:
+def _row(entry: Mapping[str, Any], units: Mapping[str, str]) -> list[str]:
     by = entry["actor"]
     return [
         _time(entry["time_us"]),
         entry["account_id"],
         f"{by['subject']} ({by['proof']}, {by['role']})",
         entry["fact"].replace("_", " "),
-        ", ".join(_changes(entry)),
+        ", ".join(_changes(entry, units)),
         entry.get("reason", ""),
     ]
 
 
-def _changes(entry: dict[str, Any]) -> Iterator[str]:
-    """The changes of an entry, field by field."""
-    unit = entry.get("unit", {})
-    named = unit.get("currency") or unit.get("unit", "").removeprefix("UNIT_")
+def _changes(entry: Mapping[str, Any], units: Mapping[str, str]) -> Iterator[str]:
+    """The changes of an entry, or of a part of it, field by field."""
+    unknown = "in the unit of the bucket" if "bucket_id" in entry else "in the offering's currency"
+    named = _unit_of(entry) or units.get(_priced(entry)) or unknown
     for field, value in entry.items():
         if field in _TOLD:
             continue
+        words = field.replace("_", " ")
         if field == "limits":
             from services.cli.limits import limit_words
 
             yield from (f"{each['limit_id']}: {limit_words(each)}" for each in value)
-        elif field in _AMOUNTS:
-            yield f"{field} {format_amount(int(value))} {named}".rstrip()
+        elif isinstance(value, dict):
+            yield from (f"{words} {each}" for each in _changes(value, units))
+        elif isinstance(value, list):
+            yield f"{words} {' and '.join(map(str, value))}"
+        elif field in _AMOUNTS or field.endswith("_amount"):
+            yield f"{words} {format_amount(int(value))} {named}"
         elif field.endswith("_us"):
-            yield f"{field.removesuffix('_us').replace('_', ' ')} {_time(int(value))}"
+            yield f"{words.removesuffix(' us')} {_time(int(value))}"
         else:
             # Names of the contract, like PAYMENT_METHOD_EXTERNAL, without what the field says already.
-            yield f"{field.replace('_', ' ')} {str(value).removeprefix(f'{field.upper()}_')}"
+            yield f"{words} {str(value).removeprefix(f'{field.upper()}_')}"
+
+
+def _units(acts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Units by the bucket or the subscription that they are of: entries that came later do not repeat them."""
+    return {_priced(entry): _unit_of(entry) for entry in acts if _unit_of(entry)}
+
+
+def _priced(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("bucket_id") or entry.get("subscription_id") or "")
+
+
+def _unit_of(entry: Mapping[str, Any]) -> str:
+    unit = entry.get("unit", {})
+    return str(unit.get("currency") or unit.get("unit", "").removeprefix("UNIT_"))
 
 
 def _time(time_us: int) -> str:

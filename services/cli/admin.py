@@ -199,14 +199,15 @@ offering_group.add_command(free_identity)
 @offering_group.command("list")
 @common_options
 def list_offerings(data_dir: Path | None, output: str) -> None:
-    """List the offerings for sale."""
+    """List the offerings for sale, and those that are no longer sold."""
     offerings = find_system(data_dir).ask("GET", "/offerings")
 
     def row(offering: dict[str, Any]) -> list[Any]:
         price = offering["price"]
         cycle = f" a {cycle}" if (cycle := offering["cycle"]) else ""
         return [
-            offering["offering_id"] + (" (default)" if offering["default"] else ""),
+            offering["offering_id"]
+            + (" (default)" if offering["default"] else " (no longer sold)" if offering["withdrawn"] else ""),
             f"{format_amount(price['amount'])} {price['currency']}{cycle}" if price else "",
             ", ".join(_allowance(each) for each in offering["allowances"]),
             f"{unit_name(offering)} by {offering['tariff_id']} v{offering['tariff_version']}",

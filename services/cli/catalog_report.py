@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Rows of a table; `--output json` has all.
 _ROWS_MAX: Final = 40
 _NAMES_MAX: Final = 6
+_INSTEAD: Final = "To sell an offering no longer, leave it in the catalog with `withdrawn: true`."
 
 
 def plan_json(plan: "Plan") -> dict[str, Any]:
@@ -60,6 +61,12 @@ def _shelf_tables(shelf: "ShelfChange") -> list[Any]:
             for each in shelf.fields
         ]
         tables += _cut("Entries", ("change", "list", "entry", "field", "before", "after"), rows)
+        if removed := [each.entry_id for each in shelf.fields if (each.kind, each.section) == ("removed", "offerings")]:
+            tables.append(
+                text_of(
+                    f"What was bought of {names_text(removed)} pays for no call from then on, and renews all the same. {_INSTEAD}"
+                )
+            )
     return tables
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder
-from services.cli.failures import CommandError, CommandFailed
+from services.cli.failures import CommandError, CommandFailed, NoAnswerError
 
 _TIMEOUT_S: Final = 30.0
 # The system may be on this machine or inside a cluster; what the environment says of proxies is meant for the way out.
@@ -80,6 +80,10 @@ class System:
 
     def _out_of_reach(self, error: Exception) -> CommandError:
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            return NoAnswerError(
+                f"{self.base_url} does not answer in time; see that its process is not stopped, nor its machine overloaded"
+            )
         what = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return CommandError(f"{self.base_url} cannot be reached: {what}; {self._how_to_start}")
 

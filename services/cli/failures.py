@@ -18,6 +18,15 @@ class CommandError(click.ClickException):
         super().__init__(message)
         self.code = code
 
+    @property
+    def is_of_a_service_behind(self) -> bool:
+        """Whether the edge answered, and a service that it asks did not."""
+        return self.code == "service_unavailable"
+
+
+class NoAnswerError(CommandError):
+    """Nothing came in time; who is silent, the edge or a service that it asks, is not known."""
+
 
 class CommandFailed(click.ClickException):
     """The answer is no: the system refused, or what a check found is not right. Exit status 1.
@@ -43,6 +52,9 @@ def expected_errors() -> Iterator[None]:
         yield
     except (ConfigError, InUseError, SchemaError, ServiceError) as error:
         raise CommandError(str(error)) from error
+    except BrokenPipeError:
+        # Mostly of the output's own reader, which the entry point knows.
+        raise
     except OSError as error:
         raise CommandError(os_error_text(error)) from error
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from itertools import pairwise
 from typing import Any, Final, NoReturn
 
@@ -49,7 +50,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
 
 def _wants_json(arguments: Sequence[str]) -> bool:
     """Whether a program reads what comes out: then it reads errors, too."""
-    return "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
+    return "--json" in arguments or "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
 
 
 def _tell(message: str, status: int, code: str | None) -> NoReturn:
@@ -87,6 +88,19 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        from services.cli.failures import CommandError, os_error_text
+
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Its reader has enough, as `head` has. Nothing is left to be told, also not at the end of the process.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            # Commands expect those of files and sockets; what is left is an output that cannot be written.
+            raise CommandError(os_error_text(error)) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
@@ -110,4 +124,7 @@ def main() -> None:
     # gRPC's own log has a line for each handshake that fails and, as an error, for each header that is too long: as many as anybody
     # likes to begin.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal of another encoding gets a question mark for each letter that it has not got.
+        sys.stdout.reconfigure(errors="replace")
     command_line(prog_name="tokenline")

@@ -29,13 +29,23 @@ def print_answer(answer: dict[str, Any], output: str, tables: Callable[[], Itera
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(answer)))
         return
+    # Piped output is not folded, because there is no terminal whose width would matter.
+    print_tables(tables(), 1_000)
+
+
+def print_tables(tables: Iterable[Any], width_of_none: int) -> None:
+    """Prints tables and lines in the width of the terminal, or in `width_of_none` where there is none."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    class Printer(Console):
+        def on_broken_pipe(self) -> None:
+            # The entry point says how a command ends whose reader has enough.
+            raise  # noqa: PLE0704  # it is called while the error is handled
+
+    console = Printer(highlight=False)
     if not console.is_terminal:
-        # Piped output is not folded, because there is no terminal whose width would matter.
-        console.width = 1_000
-    for each in tables():
+        console.width = width_of_none
+    for each in tables:
         console.print(each)
 
 

@@ -35,10 +35,10 @@ entries as they are kept, in micro-units and microseconds, for people too. Error
 | 0 | it is done; of a check: nothing is wrong |
 | 1 | the answer is no: the system refused; `audit`, `reconcile`, `doctor`, `catalog validate` or `replay` found what is not \
 right; `up` or `serve` ran, and a service failed later; a question was answered with no |
-| 2 | it could not be tried: wrong usage, a config or folder that cannot be used, a system that is out of reach, not ready or at \
-fault |
-| 128 and more | ended by the signal of that number above 128, such as 143 for SIGTERM before it had begun; a system that runs and \
-is told to stop ends with 0 |
+| 2 | it could not be tried: wrong usage, a config or folder that cannot be used, an output that cannot be written, \
+a system that is out of reach, not ready or at fault |
+| 128 and more | ended by the signal of that number above 128, such as 143 for SIGTERM before it had \
+begun, and 141 where nobody reads the output any more; a system that runs and is told to stop ends with 0 |
 
 ## Completion
 Completes commands, options and their choices, for the session; in the shell's start-up file, for good:

@@ -6,7 +6,7 @@ read, since a page of a large catalog has thousands.
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,8 @@ import click
 
 from services.cli.amounts import format_amount, unit_name
 from services.cli.client import System, find_system
-from services.cli.failures import CommandError, CommandFailed
+from services.cli.failures import CommandError, CommandFailed, NoAnswerError
+from services.cli.printing import print_tables, table, text_of
 from services.cli.samples import Samples, read_samples
 
 _TIMEOUT_S: Final = 5.0
@@ -86,7 +87,8 @@ def top_command(*, once: bool, interval_s: float, data_dir: Path | None) -> None
         while True:
             time.sleep(interval_s)
             now = look(system)
-            _print_page(page(system.base_url, before, now))
+            print_tables(page(system.base_url, before, now), _WIDTH_OF_NONE)
+            sys.stdout.flush()
             if once:
                 return
             before = now
@@ -97,16 +99,24 @@ def look(system: System) -> Look:
     """Asks for everything that a page shows. Errors: `CommandError`."""
     samples = read_samples(system.read("/metrics", _TIMEOUT_S).body, _SHOWN)
     try:
-        burning: dict[str, Any] | None = system.ask("GET", f"/accounts/burning?window={_WINDOW}&limit={_ACCOUNTS_SHOWN}")
+        burning = _asked(system, f"/accounts/burning?window={_WINDOW}&limit={_ACCOUNTS_SHOWN}")
     except CommandFailed:
         # In a rolling update: the release before does not tell.
         burning = None
+    partitions = _asked(system, "/partitions")
+    return Look(time.monotonic(), samples, partitions["data"] if partitions else [], burning, system.missing(_TIMEOUT_S))
+
+
+def _asked(system: System, path: str) -> dict[str, Any] | None:
+    """None where accounting or billing is away, which readiness names, or the page: it is then that a page is looked at."""
     try:
-        partitions = system.ask("GET", "/partitions", timeout_s=_TIMEOUT_S)["data"]
-    except CommandError:
-        # Accounting or billing is away, which readiness names, or the page of owners.
-        partitions = []
-    return Look(time.monotonic(), samples, partitions, burning, system.missing(_TIMEOUT_S))
+        return system.ask("GET", path, timeout_s=_TIMEOUT_S)
+    except NoAnswerError:
+        return None
+    except CommandError as error:
+        if not error.is_of_a_service_behind:
+            raise
+        return None
 
 
 def _can_draw() -> bool:
@@ -116,22 +126,9 @@ def _can_draw() -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def _print_page(shown: Iterable[Any]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH_OF_NONE
-    for each in shown:
-        console.print(each)
-    sys.stdout.flush()
-
-
 def _draw(system: System, before: Look, interval_s: float) -> None:
     from rich.console import Group
     from rich.live import Live
-
-    from services.cli.printing import text_of
 
     with Live(text_of("looking ..."), screen=True, auto_refresh=False) as live:
         try:
@@ -150,8 +147,6 @@ def _draw(system: System, before: Look, interval_s: float) -> None:
 
 def page(url: str, before: Look, now: Look) -> list[Any]:
     """The page of two looks: rates between them, and the state at the second."""
-    from services.cli.printing import text_of
-
     rates = _Rates(before, now)
     state = f"waiting for {', '.join(now.missing)}" if now.missing else "ready"
     lines = [f"Tokenline at {url}: {state}, {datetime.now(UTC):%H:%M:%S} UTC", *_scope(before, now)]
@@ -233,8 +228,6 @@ def _cell(now: Look) -> list[str]:
 
 
 def _tables(rates: _Rates, now: Look) -> list[Any]:
-    from services.cli.printing import table
-
     tables = []
     refused = sorted(rates.by("edge_refusals_total", "reason").items(), key=lambda each: -each[1])
     since = now.samples.by("edge_refusals_total", "reason")
@@ -247,8 +240,6 @@ def _tables(rates: _Rates, now: Look) -> list[Any]:
 
 
 def _vendors_table(rates: _Rates, now: Look) -> Any:
-    from services.cli.printing import table
-
     attempts = rates.by("edge_vendor_attempts_total", "vendor", "outcome")
     ever = now.samples.by("edge_vendor_attempts_total", "vendor")
     first_s = rates.by("gen_ai_server_time_to_first_token_seconds_sum", "gen_ai_provider_name")
@@ -260,7 +251,7 @@ def _vendors_table(rates: _Rates, now: Look) -> Any:
 
     def row(vendor: str) -> list[Any]:
         asked = sum(rate for (of, _), rate in attempts.items() if of == vendor)
-        failed = asked - attempts.get((vendor, "answered"), 0.0)
+        failed = asked - attempts.get((vendor, "answered"), 0.0) - attempts.get((vendor, "given_up"), 0.0)
         mean_s = first_s.get((vendor,), 0.0) / firsts[vendor,] if firsts.get((vendor,)) else None
         first = "-" if mean_s is None else f"{mean_s * 1_000:,.0f} ms"
         return [vendor, _rate(asked), f"{failed / asked:.0%}" if asked else "-", first, f"{left_out.get(vendor, 0):,}"]
@@ -273,8 +264,6 @@ def _vendors_table(rates: _Rates, now: Look) -> Any:
 
 
 def _burning_tables(burning: Mapping[str, Any] | None) -> list[Any]:
-    from services.cli.printing import table, text_of
-
     if burning is None:
         return []
     tables = []

@@ -163,7 +163,7 @@ async def run_edge(
 
         metrics = RequestMetrics(logs_access=config.access_log)
         metrics.export()
-        offerings = AccountOfferings(accounting)
+        offerings = AccountOfferings(accounting, clock)
         router = await stack.enter_async_context(_router(config, vendors, lifecycle))
         counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ import grpc
 from services.edge.tariffs import FOR_GOOD_US, PriceTier, TariffInForce
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
+from services.edge.vendors.secrets import is_word
 from services.runtime.clock import Clock
 from services.runtime.followed import Followed
 from services.token_classes import IN_TOKENS, Measure, Measures
@@ -106,6 +107,8 @@ class SellableModel(NamedTuple):
     equivalent_model_ids: tuple[str, ...] = ()
     # Whether a route of it is for certain offerings alone.
     is_divided: bool = False
+    # The only offerings that have a route to it; empty: every offering has one.
+    only_for: frozenset[str] = frozenset()
 
 
 class Abandoned(Enum):
@@ -203,9 +206,12 @@ class Snapshot:
             for model in catalog.models
         }
         self._aliases = {alias: model.model_id for model in catalog.models for alias in model.aliases}
+        dedicated = {model_id: model.only_for for model_id, model in self._models.items() if model.only_for}
         self._offerings = {
-            offering.offering_id: _offering(offering, tariffs[offering.tariff_id], self._models) for offering in catalog.offerings
+            offering.offering_id: _offering(offering, tariffs[offering.tariff_id], self._models, dedicated)
+            for offering in catalog.offerings
         }
+        self._groups = {group.group_id: frozenset(group.model_ids) for group in catalog.model_groups}
 
     def model(self, model_id: str) -> SellableModel | None:
         """The model of this ID or alias, whichever offerings include it."""
@@ -228,6 +234,10 @@ class Snapshot:
     def offering(self, offering_id: str) -> SellableOffering | None:
         """The offering of this ID."""
         return self._offerings.get(offering_id)
+
+    def group(self, group_id: str) -> frozenset[str]:
+        """The models of a group; none where there is no such group."""
+        return self._groups.get(group_id, frozenset())
 
     def offerings(self) -> list[SellableOffering]:
         """All offerings, by ID."""
@@ -300,12 +310,22 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
     if replaced and not replaced.startswith(("http://", "https://")):
         logger.error("vendor %s: %s must be an http or https URL, its routes are left out", vendor.vendor_id, vendor.base_url_env)
         return {}
+    if not is_word(api_key + replaced):
+        names = " and ".join(
+            name for name, value in ((vendor.api_key_env, api_key), (vendor.base_url_env, replaced)) if not is_word(value)
+        )
+        logger.error("vendor %s: %s must be one word of printable ASCII, its routes are left out", vendor.vendor_id, names)
+        return {}
     return endpoints_of(vendor, replaced, api_key)
 
 
 def _configured(vendor: registry_pb2.Vendor, environment: Mapping[str, str]) -> tuple[str, str]:
-    """A vendor's secret, and the address that replaces its own; both are empty where it is not configured here."""
-    return environment.get(vendor.api_key_env, ""), environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
+    """A vendor's secret, and the address that replaces its own; both are empty where it is not configured here.
+
+    Variables that were filled from files often have line ends.
+    """
+    replaced = environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
+    return environment.get(vendor.api_key_env, "").strip(), replaced.strip()
 
 
 def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:
@@ -368,7 +388,13 @@ def _sellable(
         measures=Measures(_MEASURES[model.input_measure], _MEASURES[model.output_measure]),
         equivalent_model_ids=tuple(model.equivalent_model_ids),
         is_divided=any(route.offering_ids for route in model.routes),
+        only_for=_only_for(model),
     )
+
+
+def _only_for(model: registry_pb2.Model) -> frozenset[str]:
+    routes = [frozenset(route.offering_ids) for route in model.routes]
+    return frozenset[str]().union(*routes) if all(routes) else frozenset()
 
 
 def _wholesale_prices(
@@ -396,7 +422,25 @@ def _wholesale_prices(
     return prices
 
 
-def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Mapping[str, SellableModel]) -> SellableOffering:
+def _prices_of(
+    offering: registry_pb2.Offering, tariff: TariffInForce, models: Mapping[str, SellableModel], closed: Collection[str]
+) -> Mapping[str, tuple[PriceTier, ...]]:
+    """The prices of an offering's models, without those in `closed`."""
+    if not offering.model_ids:
+        prices = tariff.prices_of_all(models)
+        # One map for all offerings that have all.
+        return {model_id: tiers for model_id, tiers in prices.items() if model_id not in closed} if closed else prices
+    return tariff.prices(model_id for model_id in offering.model_ids if model_id in models and model_id not in closed)
+
+
+def _offering(
+    offering: registry_pb2.Offering,
+    tariff: TariffInForce,
+    models: Mapping[str, SellableModel],
+    dedicated: Mapping[str, frozenset[str]],
+) -> SellableOffering:
+    """An offering as it is sold. `dedicated`: models that only certain offerings have a route to, with those offerings."""
+    closed = {model_id for model_id, only_for in dedicated.items() if offering.offering_id not in only_for}
     return SellableOffering(
         offering_id=offering.offering_id,
         display_name=offering.display_name,
@@ -406,9 +450,7 @@ def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Ma
         tariff_version=tariff.version,
         charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
         abandoned_answer=_abandoned(offering),
-        prices=tariff.prices(model_id for model_id in offering.model_ids if model_id in models)
-        if offering.model_ids
-        else tariff.prices_of_all(models),
+        prices=_prices_of(offering, tariff, models, closed),
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
         required_regions=frozenset(offering.required_regions),

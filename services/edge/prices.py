@@ -1,4 +1,4 @@
-"""The public price list: every model that can be called here, with its price in each public tariff, side by side. Pure."""
+"""The public price list: every model that any account can call here, with its price in each public tariff, side by side. Pure."""
 
 import gzip
 import hashlib
@@ -39,7 +39,12 @@ def price_list(snapshot: Snapshot) -> PriceList:
             "sources": [
                 {"id": each.source_id, "title": each.title, "date": _day(each.published_time)} for each in snapshot.catalog.sources
             ],
-            "data": [_model_json(model, each, tariffs) for model, each in models if model is not None and model.routes],
+            # A line of its own is between two: whom it is for sees it in the list of models.
+            "data": [
+                _model_json(model, each, tariffs)
+                for model, each in models
+                if model is not None and model.routes and not model.only_for
+            ],
         }
     )
     return PriceList(body, gzip.compress(body, _GZIP_LEVEL, mtime=0), f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')

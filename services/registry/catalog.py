@@ -200,6 +200,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return self.input_measure == "token" and not (self.dialects and OUTPUTLESS_DIALECTS.issuperset(self.dialects))
 
     @property
+    def only_for(self) -> frozenset[str]:
+        """The only offerings that have a route to it; empty: every offering has one."""
+        routes = [frozenset(route.offering_ids) for route in self.routes]
+        return frozenset[str]().union(*routes) if all(routes) else frozenset()
+
+    @property
     def charged_classes(self) -> tuple[str, ...]:
         """The token classes beside tokens in which its calls are charged."""
         sides = ((self.input_measure, True), (self.output_measure, False))
@@ -347,13 +353,15 @@ def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callab
 
 
 def _ordered_ids(catalog: Catalog) -> set[str]:
-    return {offering.offering_id for offering in catalog.offerings if offering.is_ordered}
+    return {offering.offering_id for offering in catalog.offerings if offering.is_ordered and not offering.withdrawn}
 
 
 def _default_offering_flaws(catalog: Catalog) -> Iterator[str]:
     offering_ids = {offering.offering_id for offering in catalog.offerings}
     if catalog.default_offering_id in _ordered_ids(catalog):
         yield f"{catalog.default_offering_id!r} is to be ordered; name one without cycle and allowances"
+    if any(each.withdrawn and each.offering_id == catalog.default_offering_id for each in catalog.offerings):
+        yield f"{catalog.default_offering_id!r} is withdrawn; name one on which accounts are opened"
     if not catalog.default_offering_id:
         yield "is missing; name the offering of an account opened without one"
     elif catalog.default_offering_id not in offering_ids:

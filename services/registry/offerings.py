@@ -207,6 +207,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     refundable: bool = True
     # Left out: it is sold as often as somebody wants.
     once: Once | None = None
+    # It is no longer ordered or changed to, and no account is opened on it. Who has it keeps it, and its renewals.
+    withdrawn: bool = False
 
     def shown_name(self, languages: tuple[str, ...]) -> str:
         """The name as one text: of several languages those of the catalog, in their order."""

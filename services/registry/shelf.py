@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from services.registry.catalog import ID_FIELDS, SETTINGS, Catalog
+from services.registry.offerings import Offering
 from services.registry.tariffs import EVERY_MODEL, ModelRates, Rates, Tariff, TariffWindow, hours_of
 from services.tariff_windows import next_begin_us, window_at
 
@@ -116,12 +117,10 @@ class Shelf:
         self.tariffs: Final = tariffs
         # By tariff: models that it has prices for.
         self.rated: Final = rated
+        dedicated = {model.model_id: only_for for model in catalog.models if (only_for := model.only_for)}
         # By offering: the models that it sells, and the tariffs by which it does.
         self.sold: Final = {
-            offering.offering_id: rated[offering.tariff_id].intersection(offering.model_ids)
-            if offering.model_ids
-            else rated[offering.tariff_id]
-            for offering in catalog.offerings
+            offering.offering_id: _sold_by(offering, rated[offering.tariff_id], dedicated) for offering in catalog.offerings
         }
         self.sold_by: Final = {
             offering.offering_id: frozenset({offering.tariff_id, offering.overage_tariff_id} - {""})
@@ -131,6 +130,13 @@ class Shelf:
     def on_sale(self) -> frozenset[str]:
         """Models that any offering sells."""
         return frozenset[str]().union(*set(self.sold.values()))
+
+
+def _sold_by(offering: Offering, rated: frozenset[str], dedicated: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """The models that an offering sells of those that its tariff rates. `dedicated`: models, with whom they are for."""
+    sold = rated.intersection(offering.model_ids) if offering.model_ids else rated
+    closed = [model_id for model_id, only_for in dedicated.items() if offering.offering_id not in only_for]
+    return sold.difference(closed) if closed else sold
 
 
 def rows_at(tariff: Tariff, moment: datetime.datetime) -> tuple[int, dict[str, ModelRates]]:

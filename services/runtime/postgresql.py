@@ -70,6 +70,21 @@ def translated() -> Iterator[None]:
         raise ServiceError(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, f"PostgreSQL: {said}") from error
 
 
+@contextlib.contextmanager
+def _reading_url() -> Iterator[None]:
+    """Tells of a URL that cannot be read without a word of it, which would be of a password. Errors: `ServiceError`."""
+    try:
+        yield
+    except asyncpg.InterfaceError:
+        raise
+    except ValueError:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+            "PostgreSQL: the URL cannot be read: write postgresql://USER@HOST:5432/DATABASE, and percent-encode in it what else "
+            "a name or a password has, such as / as %2F and # as %23",
+        ) from None
+
+
 class Pool:
     """Connections to one database, whose unqualified names mean one PostgreSQL schema."""
 
@@ -96,14 +111,15 @@ class Pool:
         with translated():
             while True:
                 try:
-                    pool = await asyncpg.create_pool(
-                        dsn,
-                        min_size=1,
-                        max_size=connections_max,
-                        timeout=CONNECT_S_MAX,
-                        command_timeout=STATEMENT_S_MAX,
-                        server_settings={"application_name": application_name, "search_path": schema},
-                    )
+                    with _reading_url():
+                        pool = await asyncpg.create_pool(
+                            dsn,
+                            min_size=1,
+                            max_size=connections_max,
+                            timeout=CONNECT_S_MAX,
+                            command_timeout=STATEMENT_S_MAX,
+                            server_settings={"application_name": application_name, "search_path": schema},
+                        )
                     break
                 except _NOT_THERE as error:
                     if _is_about_tls(error, dsn):
@@ -176,7 +192,8 @@ async def look(dsn: str, schema: str, wait_s_max: float) -> Looked:
     """Looks at a database. Errors: `ServiceError` STORE_UNAVAILABLE."""
     with translated():
         async with asyncio.timeout(wait_s_max):
-            connection = await asyncpg.connect(dsn, timeout=wait_s_max, server_settings={"search_path": schema})
+            with _reading_url():
+                connection = await asyncpg.connect(dsn, timeout=wait_s_max, server_settings={"search_path": schema})
             try:
                 version = await _version(connection, schema)
                 now_us = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")

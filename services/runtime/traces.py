@@ -40,6 +40,9 @@ _SHUTDOWN_S: Final = 2.0
 # These log each span that is lost.
 _LOUD: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.sdk.trace")
 
+# OpenTelemetry's own reader takes these, and logs others with all that is in them.
+_HEADER: Final = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+[ \t]*=[ -!#-+\--:<-\[\]-~\t]*")
+
 _SHARES: Final = {"always_on": 1_000_000, "always_off": 0, "traceidratio": None}
 
 
@@ -70,6 +73,11 @@ def collector_of(endpoint: str, sampling: Sampling, environment: Mapping[str, st
         return Collector(endpoint, sampling)
     if not (environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
         return None
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
+        for place, header in enumerate(environment.get(name, "").split(","), 1):
+            # Most have a secret, so that none is quoted.
+            if header.strip() and _HEADER.fullmatch(header.strip()) is None:
+                raise ConfigError(f"{name}: header {place} is not NAME=VALUE in ASCII; percent-encode what else stands in it")
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if environment.get(name, "grpc") != "grpc":
             raise ConfigError(
@@ -117,7 +125,8 @@ class _Sending(SpanExporter):
         for name in _LOUD:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._inner = OTLPSpanExporter(endpoint=endpoint, insecure=True) if endpoint else OTLPSpanExporter()
-        self._endpoint = endpoint or "the collector of OTEL_EXPORTER_OTLP_ENDPOINT"
+        # A user and a password in it are not for the log.
+        self._endpoint = endpoint.rpartition("@")[2] or "the collector of OTEL_EXPORTER_OTLP_ENDPOINT"
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

@@ -118,6 +118,18 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
     assert (missing.exit_code, "the history has no change 7; it has 1 to 2" in missing.output) == (2, True)
 
 
+def test_an_offering_that_is_taken_out_is_told_with_what_becomes_of_those_who_have_it(data_dir: Path, tmp_path: Path) -> None:
+    folder = data_dir / "catalog"
+    write(folder, ADJUSTED, "prices.yaml")
+    shop = write(tmp_path / "shop", ADJUSTED, "prices.yaml").parent
+    write(folder, OFFERING.replace("tariff_id: flat", "tariff_id: token-flat"), "offerings.yaml")
+    shown = tokenline("diff", shop, "--data-dir", data_dir)
+    assert shown.exit_code == 0
+    told = " ".join(shown.output.split())
+    assert "What was bought of branch pays for no call from then on, and renews all the same." in told
+    assert "leave it in the catalog with `withdrawn: true`" in told
+
+
 def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "shop", ADJUSTED.replace("input: 0.225", "input: -1").replace("version: 3", "version: 0")).parent
     for command in ("validate", "diff"):

@@ -1,6 +1,7 @@
 """The doctor finds what is wrong: of a running system, of a data folder, of a service's config."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ from services.cli.client import Page, System
 from services.cli.doctor.finding import Finding, examine, of_certificate, of_clock, of_disk
 from services.cli.doctor.folder import schema
 from services.cli.doctor.system import system_checks
-from services.cli.failures import CommandError
+from services.cli.failures import CommandError, NoAnswerError
 from services.cli.postgresql_server import PostgresqlServer
-from tests.cli.processes import run, up
+from tests.cli.processes import run, tokenline, up
 from tests.cli.stand_in import StandIn, serving
 from tests.cli.test_migrate import config_of, migrate
 
@@ -147,6 +148,11 @@ def test_databases_and_etcd_that_are_not_there_are_named(tmp_path: Path) -> None
     assert {check: told[f"accounting {check}"]["level"] for check in ("config", "database", "etcd")} == {
         **{"config": "ok", "database": "fail", "etcd": "fail"},
     }
+    unreadable = "postgresql: postgresql://tokenline:S3cret/word@127.0.0.1/tokenline"
+    database = found("--config", f"accounting={config_of('accounting', unreadable, tmp_path)}", exit_code=1)["accounting database"]
+    assert database["found"].startswith(
+        "PostgreSQL: the URL cannot be read: write postgresql://USER@HOST:5432/DATABASE, and percent"
+    )
     for given in ("accounting", "nobody=file.yaml", "accounting="):
         done = run("doctor", "--config", given)
         assert (done.exit_code, "give it as SERVICE=FILE" in done.output) == (2, True)
@@ -207,6 +213,34 @@ def test_what_does_not_answer_in_time_has_failed() -> None:
     assert (late.check, late.level, right.level) == ("slow", "fail", "ok")
 
 
+def test_a_check_that_never_ends_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "catalog").mkdir()
+    # As a file of a network disk that has gone.
+    os.mkfifo(tmp_path / "catalog" / "own.yaml")
+    done = tokenline("doctor", "--data-dir", str(tmp_path))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "fail  catalog                 no answer within 2 s" in done.stdout
+
+
+def test_what_does_not_answer_is_asked_once() -> None:
+    class Silent(System):
+        read_paths: ClassVar[list[str]] = []
+
+        def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 0) -> dict[str, Any]:
+            raise NoAnswerError("it is silent")
+
+        def read(self, path: str, timeout_s: float = 0) -> Page:
+            self.read_paths.append(path)
+            raise NoAnswerError("it is silent")
+
+        def missing(self, timeout_s: float = 0) -> list[str]:
+            raise NoAnswerError("it is silent")
+
+    (told,) = examine(system_checks(Silent("http://127.0.0.1:9", "token", "")))
+    assert (told.level, told.found) == ("fail", "it is silent")
+    assert sorted(Silent.read_paths) == ["/healthz", "/metrics"]
+
+
 def test_a_large_page_of_metrics_is_read_once_and_only_what_is_looked_at() -> None:
     class Counted(System):
         read_paths: ClassVar[list[str]] = []
@@ -240,6 +274,28 @@ class Told(System):
 
     def missing(self, timeout_s: float = 0) -> list[str]:
         return self.waits_for
+
+
+@pytest.mark.parametrize("fault", [NoAnswerError("it is silent"), CommandError("it says so", "service_unavailable")])
+def test_a_service_behind_the_edge_is_not_taken_for_the_edge(fault: CommandError) -> None:
+    class Waiting(Told):
+        def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 0) -> dict[str, Any]:
+            if path == "/partitions":
+                raise fault
+            return {"data": []}
+
+    found = {each.check: each for each in examine(system_checks(Waiting("http://127.0.0.1:9", "token", "")))}
+    assert found["edge"].level == "ok"
+    assert found["owners"].found == "accounting or billing does not answer the edge, so calls may get 503"
+
+
+def test_a_token_that_is_not_taken_is_no_fault_of_accounting() -> None:
+    class Closed(Told):
+        def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 0) -> dict[str, Any]:
+            raise CommandError("this needs the admin token", "invalid_admin_token")
+
+    found = [each.found for each in examine(system_checks(Closed("http://127.0.0.1:9", "token", ""))) if each.level == "fail"]
+    assert found == ["this needs the admin token"]
 
 
 def partition(owner: str | None, lag: int) -> dict[str, Any]:

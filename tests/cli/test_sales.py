@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from services.cli.amounts import format_amount
 from tests.cli.processes import Up, run, up
 
 UNIT = 1_000_000
@@ -223,14 +224,14 @@ def test_who_gave_a_command_what_it_changed_and_why_is_told(system: Up, ask: Cal
     ask(
         "account", "reduce", account_id, "--bucket", bucket_id, "--amount", "0.5", "--reason", "a mistake", "--idempotency-key", "r"
     )
-    ask("offering", "order", "personal-10m", "--account", account_id, "--payment", "external", "--idempotency-key", "o")
+    order = ask("offering", "order", "personal-10m", "--account", account_id, "--payment", "external", "--idempotency-key", "o")
     of_account = ("acts", "--account", account_id, "--data-dir", str(system.data_dir))
     opened, granted, limited, reduced, ordered = run(*of_account).stdout.rstrip().splitlines()[-5:]
     for line, words in (
         (opened, ("administrator (admin_token, operator)", "account opened", "offering id default")),
         (granted, ("bucket granted", f"bucket id {bucket_id}", "amount 500.5 TOKEN")),
         (limited, ("limits set", "subject account", "day: 5 TOKEN in all")),
-        (reduced, ("bucket reduced", f"bucket id {bucket_id}", "amount 0.5", "a mistake")),
+        (reduced, ("bucket reduced", f"bucket id {bucket_id}", "amount 0.5 TOKEN", "a mistake")),
         (ordered, ("order placed", "payment method EXTERNAL", "amount 9.9 CNY")),
     ):
         assert all(word in line for word in (account_id, *words)), line
@@ -244,6 +245,18 @@ def test_who_gave_a_command_what_it_changed_and_why_is_told(system: Up, ask: Cal
     ]
     for nobody in (("--actor", "somebody"), ("--until", "2020-01-01T00:00:00Z"), ("--from", "2999-01-01T00:00:00Z")):
         assert json.loads(run(*of_account, *nobody, "--output", "json").stdout)["data"] == []
+    ask("order", "pay", order["order_id"], "--account", account_id, "--reference", "bank")
+    ended = (order["subscription_id"], "--account", account_id, "--reason", "moved", "--idempotency-key", "s")
+    back = ask("subscription", "refund", *ended)["amount"]
+    shown = run(*of_account).stdout
+    # Entries that came later than their unit do not repeat it.
+    for told_of in (
+        "price 9.9 CNY",
+        f"returned amount {format_amount(back)} CNY, returned outside amount ",
+        "payment references bank",
+    ):
+        assert told_of in shown, shown
+    assert "UNIT_" not in shown
 
 
 def test_the_journal_of_a_system_that_is_down_is_read_from_its_folder(tmp_path_factory: pytest.TempPathFactory) -> None:

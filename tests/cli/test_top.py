@@ -8,13 +8,15 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
 
+from services.cli.client import Page, System
+from services.cli.failures import CommandError, NoAnswerError
 from services.cli.samples import read_samples
-from services.cli.top import Look, page
+from services.cli.top import Look, look, page
 from tests.cli.processes import ENVIRONMENT, Up, run, up
 
 PAGE = b"""\
@@ -99,6 +101,13 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
         assert line in lines, lines
 
 
+def test_an_attempt_that_was_given_up_is_no_failure_of_its_vendor() -> None:
+    attempts = b'edge_vendor_attempts_total{vendor="v",outcome="%s"} %d\n'
+    samples = {number: read_samples(attempts % (b"given_up", 9 * number) + attempts % (b"answered", number)) for number in (0, 10)}
+    before, now = (Look(10 + number, samples[number], PARTITIONS, None, []) for number in samples)
+    assert "v 10.0/s 0% - 0" in shown(before, now)
+
+
 def test_a_process_that_began_anew_and_parts_that_are_away_are_no_fault() -> None:
     again = shown(
         at(10, (100, 1_000, 50, 7, 60, 90, 100)), at(20, (3, 5, 0, 0, 2, 1, 1), burning=None, partitions=[], missing=["charging"])
@@ -166,6 +175,39 @@ def test_a_terminal_is_drawn_on_until_ctrl_c(system: Up, terminal: str) -> None:
     # The other screen is left again.
     assert (b"\x1b[?1049h" in told) == (terminal != "dumb")
     assert process.returncode in (0, 1, -signal.SIGINT)
+
+
+class _Away(System):
+    """An edge whose accounting does not answer, or answers after all time, or that another token opens."""
+
+    fault: ClassVar[CommandError]
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 0) -> dict[str, Any]:
+        raise self.fault
+
+    def read(self, path: str, timeout_s: float = 0) -> Page:
+        return Page(b"edge_calls_total 5\n", "")
+
+    def missing(self, timeout_s: float = 0) -> list[str]:
+        return ["charging"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_shown"),
+    [
+        (CommandError("no answer", "service_unavailable"), True),
+        (NoAnswerError("no answer in time"), True),
+        (CommandError("another token", "invalid_admin_token"), False),
+    ],
+)
+def test_the_page_is_there_while_accounting_is_away(fault: CommandError, is_shown: bool) -> None:
+    system = type("System", (_Away,), {"fault": fault})("http://127.0.0.1:9", "token", "")
+    if not is_shown:
+        with pytest.raises(CommandError, match="another token"):
+            look(system)
+        return
+    found = look(system)
+    assert (found.partitions, found.burning, found.missing) == ([], None, ["charging"])
 
 
 def test_a_system_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -180,6 +180,10 @@ def test_no_call_waits_for_a_collector_and_the_log_says_once_that_it_is_away(tmp
         ("OTEL_TRACES_SAMPLER", "sometimes", "OTEL_TRACES_SAMPLER is 'sometimes'; known are always_off, always_on, "),
         ("OTEL_TRACES_SAMPLER_ARG", "2", "OTEL_TRACES_SAMPLER_ARG is '2'; give the share of calls as a number from 0 to 1"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1", "the environment variables OTEL_BSP_* do not fit: max_export_batch_size must be"),
+        (
+            *("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue, authorization: Bearer s3cret"),
+            "OTEL_EXPORTER_OTLP_HEADERS: header 2 is not NAME=VALUE in ASCII; percent-encode what else stands in it",
+        ),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "OTEL_EXPORTER_OTLP_PROTOCOL is 'http/protobuf'; set it to grpc"),
     ],
 )
@@ -188,6 +192,7 @@ def test_what_the_environment_says_wrong_is_told(tmp_path: Path, name: str, valu
     refused = tokenline("up", "--data-dir", str(tmp_path), timeout_s=60, **environment)
     assert refused.returncode == 2
     assert complaint in refused.stderr.splitlines()[-1]
+    assert "s3cret" not in refused.stderr
 
 
 def test_a_disabled_sdk_sends_nothing(tmp_path: Path) -> None:

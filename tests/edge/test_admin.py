@@ -326,6 +326,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "models": 2,
             "priority_class": "standard",
             "default": True,
+            "withdrawn": False,
             **without_price,
         },
         {
@@ -338,6 +339,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "models": 1,
             "priority_class": "standard",
             "default": False,
+            "withdrawn": False,
             **without_price,
         },
     ]

@@ -155,6 +155,9 @@ SIMULATOR = "http://127.0.0.1:8090/v1"
         ({"TOKENLINE_ACME_API_KEY": ""}, SIMULATOR + "/", (SIMULATOR, "simulator")),
         ({}, "", None),
         ({**SECRET, "TOKENLINE_ACME_BASE_URL": "proxy.test/acme"}, "", None),
+        ({"TOKENLINE_ACME_API_KEY": " sk-acme\n"}, "", ("https://api.acme.test/v1", "sk-acme")),
+        ({"TOKENLINE_ACME_API_KEY": "sk-acme\r\nx: y"}, "", None),
+        ({**SECRET, "TOKENLINE_ACME_BASE_URL": "https://proxy.test/ a"}, "", None),
     ],
 )
 async def test_where_a_vendor_is_called(

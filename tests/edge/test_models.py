@@ -5,8 +5,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from services.edge.api.models import AccountOfferings
+from services.edge.api.models import AccountOfferings, Held
 from services.runtime.clients import connect
+from services.runtime.clock import SystemClock
 from services.runtime.errors import ServiceError
 from tests.edge.system import Cell, Reply, cell
 from tests.registry.catalogs import CATALOG
@@ -101,16 +102,63 @@ async def test_an_accounts_offering_is_asked_for_once_in_a_while(running: Cell) 
     account_id, _ = await running.subscriber("metered", "metered")
     now_s = 0.0
     async with connect(running.address("accounting")) as channel:
-        offerings = AccountOfferings(accounting_pb2_grpc.AccountingServiceStub(channel), 5.0, lambda: now_s)
-        assert await offerings.offering_id(account_id) == "metered"
+        offerings = AccountOfferings(accounting_pb2_grpc.AccountingServiceStub(channel), SystemClock(), 5.0, lambda: now_s)
+        assert await offerings.held(account_id) == (Held("metered"),)
         with pytest.raises(ServiceError) as unknown:
-            await offerings.offering_id("acct-0123456789abcdef")
+            await offerings.held("acct-0123456789abcdef")
         assert unknown.value.reason == errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN
     # The channel is closed: what is answered now is remembered.
-    assert await offerings.offering_id(account_id) == "metered"
+    assert await offerings.held(account_id) == (Held("metered"),)
     now_s = 5.0
     with pytest.raises(Exception, match="closed"):
-        await offerings.offering_id(account_id)
+        await offerings.held(account_id)
+
+
+# Models of what was bought, and of dedicated routes
+
+PACK = """\
+    reservation_policy: worst_case
+    allowances:
+      - {allowance_id: tokens, unit: TOKEN, amount: 1000, valid_days: 10}
+"""
+# Large is on a dedicated line, which two packs open; one of them pays for a group of models that has not got it.
+DEDICATED = f"""\
+{CATALOG.replace("vendor_model_id: acme-large", "offering_ids: [line, some], vendor_model_id: acme-large")}
+  - offering_id: line
+    display_name: Line
+    tariff_id: flat
+    model_ids: [large]
+{PACK}
+  - offering_id: some
+    display_name: Some
+    tariff_id: flat
+{PACK.replace("valid_days", "model_group: cheap, valid_days")}
+model_groups:
+  - {{group_id: cheap, model_ids: [small]}}
+"""
+
+
+async def listed(running: Cell, api_key: str) -> dict[str, str]:
+    """The models that a key is told, with the units of their prices."""
+    models = (await running.call("GET", "/v1/models", api_key)).json["data"]
+    for each in models:
+        assert (await running.call("GET", f"/v1/models/{each['id']}", api_key)).json == each
+    return {each["id"]: each["pricing"]["unit"] for each in models}
+
+
+async def test_a_key_sees_what_its_account_bought_and_no_model_of_a_line_that_is_for_others(tmp_path: Path) -> None:
+    async with cell(tmp_path, catalog=DEDICATED) as running:
+        await running.ready()
+        _, stranger = await running.subscriber("stranger")
+        assert await listed(running, stranger) == {"small": "TOKEN"}
+        assert (await running.call("GET", "/v1/models/large", stranger)).status == 404
+        assert [each["id"] for each in (await running.call("GET", "/v1/prices")).json["data"]] == ["small"]
+
+        for bought, known in (("line", {"small": "CURRENCY", "large": "TOKEN"}), ("some", {"small": "CURRENCY"})):
+            account_id, api_key = await running.subscriber(bought, "metered")
+            order = {"offering_id": bought, "idempotency_key": "order-1"}
+            assert (await running.admin("POST", f"/accounts/{account_id}/orders", order)).json["state"] == "completed"
+            assert await listed(running, api_key) == known
 
 
 # Anthropic's shape

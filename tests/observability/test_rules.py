@@ -375,6 +375,7 @@ SCENES: Final = (
         {"TokenlineVendorFails": {"vendor": "v"}},
     ),
     Scene("a vendor fails three times at night", {attempts("answered"): "0x8 8x20", attempts("refused"): "0x8 3x20"}, "3m"),
+    Scene("clients of a vendor leave soon", {attempts("answered"): "0+10x40", attempts("given_up"): "0+90x40"}, "3m"),
     Scene("a vendor fails a little", {attempts("answered"): "0+90x40", attempts("timeout"): "0+10x40"}, "3m"),
     Scene(
         "our balance there is used up",

@@ -2,18 +2,22 @@
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 import pytest
 
 from infra.observability.rules import ALERTS, RUNBOOK
 from services.cli.main import command_line
+from services.edge.api.admin.journal import entry_json
 from tests.cli.processes import Up
 from tests.observability.prometheus import unknown
 from tests.runbooks import FOLDER, executable_sections, execute, section
+from tokenline.accounting.v1 import accounting_pb2 as pb
 
 PAGE: Final = Path(RUNBOOK).name
 TEXT: Final = (FOLDER / PAGE).read_text(encoding="utf-8")
@@ -45,6 +49,14 @@ def test_commands_that_it_names_are_there() -> None:
             found = at.get_command(click.Context(at), word)
             assert found is not None, words
             at = found
+
+
+def test_what_was_absorbed_is_found_in_the_journal_as_it_is_printed() -> None:
+    pattern = re.findall(r"grep '(\"absorbed_amount.*?)'", TEXT)[0]
+    for amount, found in ((8_000_000, 0), (0, 1)):
+        entry = pb.JournalEntry(session_settled=pb.SessionSettled(charged_amount=5, absorbed_amount=amount))
+        line = msgspec.json.encode(entry_json(entry))
+        assert subprocess.run(["grep", "--quiet", pattern], input=line, check=False).returncode == found, line
 
 
 @pytest.mark.parametrize("title", sorted(executable_sections(PAGE)))

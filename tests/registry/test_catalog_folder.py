@@ -292,6 +292,8 @@ MISTAKES = [
      1, "default_offering_id", "no offering has the ID 'basic'; known are: default, metered"),
     ("input: 0.28\n", "input: 280000000000\n",
      48, "tariffs[1].rates[0].input", "is absurd: it is 280000000000 per 1,000,000, and a rate at most 1000000000"),
+    ("display_name: Everything\n", "display_name: Everything\n    withdrawn: true\n",
+     1, "default_offering_id", "'default' is withdrawn; name one on which accounts are opened"),
     ("default_offering_id: default\n", "",
      1, "default_offering_id", "is missing; name the offering"),
     ("owned_by: acme\n    context_window_tokens: 1000", "made_by: acme\n    context_window_tokens: 1000",

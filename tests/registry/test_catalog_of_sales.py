@@ -228,6 +228,11 @@ def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -
     assert offerings == {"default": False, "metered": False, "monthly": True, "pack": False, "throttled": False}
 
 
+def test_an_offering_says_that_it_is_no_longer_sold(tmp_path: Path) -> None:
+    write(tmp_path, changed("    abandoned_answer: made\n", "    withdrawn: true\n", SALES))
+    assert [each.offering_id for each in load_catalog([tmp_path]).offerings if each.withdrawn] == ["monthly"]
+
+
 def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:
     bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: year}\n", SALES)
     write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: identity}\n", bounded))

@@ -71,6 +71,21 @@ def test_models_that_leave_are_told_with_their_offerings_and_apart_where_nobody_
     assert (back.moments[0].comes, back.moments[0].leaves, back.models_share) == ({"large": ("default",)}, {}, 0.0)
 
 
+def test_a_model_of_a_dedicated_line_comes_to_the_offerings_that_it_is_for_alone() -> None:
+    text = CATALOG.replace("vendor_model_id: acme-large", "offering_ids: [default], vendor_model_id: acme-large")
+    other = "  - {offering_id: other, display_name: Other, tariff_id: flat, reservation_policy: worst_case}\n"
+    assert change(text + other).moments[0].comes == {"small": ("other",)}
+    assert change(CATALOG + other).moments[0].comes == {"large": ("other",), "small": ("other",)}
+
+
+def test_a_vendor_of_a_layer_below_is_told_by_the_fields_that_differ() -> None:
+    endpoints = "    endpoints: {openai_chat: {priced_fields: {service_tier: [default]}}}\n"
+    below = changed("    base_url_env: TOKENLINE_ACME_BASE_URL\n", f"    base_url_env: TOKENLINE_ACME_BASE_URL\n{endpoints}")
+    above = "vendors: [{vendor_id: acme, display_name: Acme of the branch}]\n"
+    after = catalog_of([((Path("catalog.yaml"), below),), ((Path("branch.yaml"), above),)])
+    assert [each.field for each in change_of(catalog(below), after, NOW).fields] == ["display_name"]
+
+
 def test_an_offering_that_goes_takes_its_models_along() -> None:
     told = change(CATALOG[: CATALOG.index("  - offering_id: metered")])
     assert (told.moments[0].leaves, told.moments[0].off_sale) == ({"small": ("metered",)}, ())

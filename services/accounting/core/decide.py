@@ -74,6 +74,11 @@ def _open(command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decisi
                 Fault.OFFERING_UNKNOWN,
                 f"no offering {command.offering_id!r} in the catalog; there are {some_of(catalog.offerings)}",
             )
+        if offering.withdrawn:
+            return fail(
+                Fault.NOT_POSSIBLE,
+                f"offering {command.offering_id!r} is no longer sold; open the account without it, or on another one",
+            )
         if offering.terms is not None:
             return fail(
                 Fault.NOT_POSSIBLE,

@@ -99,6 +99,8 @@ class OfferingRules(NamedTuple):
     debt_limits: dict[str, int] = {}  # noqa: RUF012  # read only
     # It is sold once to an identity, which authentication knows.
     per_identity: bool = False
+    # It is no longer sold; who has it keeps it.
+    withdrawn: bool = False
 
 
 class Line(NamedTuple):

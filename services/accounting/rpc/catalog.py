@@ -137,6 +137,7 @@ def _rules(offering: registry_pb2.Offering, schedules: dict[str, Schedule], time
         terms=_terms(offering, limits, final_action, time_zone) if offering.allowances or offering.HasField("cycle") else None,
         payments=frozenset(Payment(method) for method in offering.payment_methods),
         per_identity=offering.once.per_identity,
+        withdrawn=offering.withdrawn,
     )
 
 

@@ -1,7 +1,8 @@
 """Findings: how bad each is, and what to do about it."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from threading import Thread
 from typing import Any, Final, Literal, NamedTuple
 
 from services.cli.failures import CommandError, CommandFailed, os_error_text
@@ -36,18 +37,30 @@ Check = Callable[[], Iterable[Finding]]
 
 def examine(checks: Iterable[tuple[str, Check]]) -> list[Finding]:
     """Findings of all checks in their order, which run beside one another; one that does not end in time has failed."""
-    pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="doctor")
-    begun: list[tuple[str, Future[list[Finding]]]] = [(name, pool.submit(_findings, name, check)) for name, check in checks]
+    begun = [(name, _begun(name, check)) for name, check in checks]
     wait([future for _, future in begun], timeout=TIMEOUT_S + 0.5)
-    pool.shutdown(wait=False, cancel_futures=True)
     found: list[Finding] = []
     for name, future in begun:
         late = [Finding(name, "fail", f"no answer within {TIMEOUT_S:g} s", "see that it runs, and is not overloaded")]
-        told = future.result() if future.done() and not future.cancelled() else late
+        told = future.result() if future.done() else late
         # An error that ended several checks, such as a system out of reach, is told once: by the first of them.
         errors = {each.found for each in found if _is_error(each)}
         found += [each for each in told if not _is_error(each) or each.found not in errors]
     return found
+
+
+def _begun(name: str, check: Check) -> Future[list[Finding]]:
+    """A check in a thread that does not keep the process from ending: a dead network disk can hold it for ever."""
+    future: Future[list[Finding]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(_findings(name, check))
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, name=f"doctor {name}", daemon=True).start()
+    return future
 
 
 def _is_error(finding: Finding) -> bool:

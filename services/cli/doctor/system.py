@@ -1,15 +1,15 @@
 """A running system, by its address for operators: ready, its clock, owners, export, vendors, and what its metrics say."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
-from functools import cache
 from threading import Lock
 from typing import Any, Final, TypeVar
 
 from services.cli.client import System
 from services.cli.doctor.finding import TIMEOUT_S, Check, Finding, Level, of_certificate, of_clock, of_disk
-from services.cli.failures import CommandError
+from services.cli.failures import CommandError, CommandFailed, NoAnswerError
 from services.cli.samples import Samples, read_samples
 
 T = TypeVar("T")
@@ -42,7 +42,11 @@ _VENDORS: Final[Mapping[str, tuple[Level, str, str]]] = {
         "if it has ended, only the vendor can mend it: see that this machine's clock is right, and take the vendor out meanwhile",
     ),
     "unreachable": ("fail", "cannot be reached", "check the way out: DNS, firewall, its address in the catalog"),
-    "no_secret": ("warn", "has no secret here, its routes are left out", "set its secret, or take it out of the catalog"),
+    "no_secret": (
+        "warn",
+        "has no secret here, or one of no use; its routes are left out",
+        "set its secret, or take it out of the catalog; the edge's log names what is of no use",
+    ),
 }
 
 
@@ -50,11 +54,12 @@ def system_checks(system: System) -> list[tuple[str, Check]]:
     """The checks of a running system."""
 
     # Checks run beside one another, and what several look at is asked for once.
+    missing = _once(lambda: system.missing(TIMEOUT_S))
     samples = _once(lambda: read_samples(system.read("/metrics", TIMEOUT_S).body, _READ))
-    partitions = _once(lambda: _partitions(system))
+    partitions = _once(lambda: _partitions(system, missing))
 
     return [
-        ("edge", lambda: _ready(system)),
+        ("edge", lambda: _ready(system, missing())),
         ("scope", lambda: _scope(samples())),
         ("clock", lambda: _clock(system)),
         ("owners", lambda: _owners(partitions())),
@@ -68,18 +73,23 @@ def system_checks(system: System) -> list[tuple[str, Check]]:
 
 
 def _once(ask: Callable[[], T]) -> Callable[[], T]:
-    """Asks when the first caller does, and keeps the answer; one that fails fails for each, and is asked for again."""
-    asking, kept = Lock(), cache(ask)
+    """Asks when the first caller does, and keeps the answer, or the error: nobody waits twice for what does not answer."""
+    asking: Lock = Lock()
+    kept: Future[T] = Future()
 
     def answer() -> T:
         with asking:
-            return kept()
+            if not kept.done():
+                try:
+                    kept.set_result(ask())
+                except (CommandError, CommandFailed) as error:
+                    kept.set_exception(error)
+        return kept.result()
 
     return answer
 
 
-def _ready(system: System) -> Iterator[Finding]:
-    missing = system.missing(TIMEOUT_S)
+def _ready(system: System, missing: Sequence[str]) -> Iterator[Finding]:
     if missing:
         yield Finding("edge", "fail", f"not ready: {', '.join(missing)}", "see that what is named runs; the edge's log says more")
     else:
@@ -104,12 +114,16 @@ def _clock(system: System) -> Iterator[Finding]:
         yield of_clock("clock", told_us / _MICRO - asked_s - took_s / 2, took_s / 2, "the edge")
 
 
-def _partitions(system: System) -> list[dict[str, Any]] | None:
+def _partitions(system: System, missing: Callable[[], Sequence[str]]) -> list[dict[str, Any]] | None:
     """Owner and lag of each partition; None where the edge answers, but not the service that it asks."""
     try:
         listed: list[dict[str, Any]] = system.ask("GET", "/partitions", timeout_s=TIMEOUT_S)["data"]
+    except NoAnswerError:
+        # Unless the edge is silent itself, which raises what its own check tells.
+        missing()
+        return None
     except CommandError as error:
-        if error.code is None:
+        if not error.is_of_a_service_behind:
             raise
         return None
     return listed

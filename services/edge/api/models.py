@@ -5,7 +5,7 @@ A client that sends `anthropic-version` gets Anthropic's shape, with pages, and 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -32,32 +32,54 @@ _PAGE_MAX: Final = 1_000
 _DIGITS_MAX: Final = 4
 
 
+# The models that a key may use, each with the offering that prices it.
+Usable = Mapping[str, SellableOffering]
+
+
+class Held(NamedTuple):
+    """An offering whose models an account may use."""
+
+    offering_id: str
+    # Those of this group alone; empty: all.
+    model_group: str = ""
+
+
 class AccountOfferings:
     """Offerings of accounts, remembered for a few seconds, so that a client that polls lists costs accounting little."""
 
     def __init__(
         self,
         accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
+        clock: Clock,
         remembered_s: float = 5.0,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._accounting = accounting
+        self._clock = clock
         self._remembered_s = remembered_s
         self._monotonic_s = monotonic_s
         # In the order of their ends.
-        self._known: dict[str, tuple[float, str]] = {}
+        self._known: dict[str, tuple[float, tuple[Held, ...]]] = {}
         # Models of minted keys, by key; None: all of the offering's.
         self._minted: dict[str, tuple[float, frozenset[str] | None]] = {}
 
-    async def sellable(self, snapshot: Snapshot, principal: Principal) -> SellableOffering | None:
-        """The offering of a principal's account, with the models that its key may use; None: it is not in the catalog.
+    async def usable(self, snapshot: Snapshot, principal: Principal) -> Usable | None:
+        """The models that a principal's key may use; None: its account's own offering is not in the catalog.
 
-        Errors: those of `offering_id`.
+        Errors: those of `held`.
         """
-        offering = snapshot.offering(await self.offering_id(principal.account_id))
-        if offering is None or not principal.is_minted or (models := await self._models_of(principal)) is None:
-            return offering
-        return offering._replace(prices={model_id: tiers for model_id, tiers in offering.prices.items() if model_id in models})
+        own, *bought = await self.held(principal.account_id)
+        if snapshot.offering(own.offering_id) is None:
+            return None
+        usable: dict[str, SellableOffering] = {}
+        for held in (own, *bought):
+            if (offering := snapshot.offering(held.offering_id)) is not None:
+                sold = offering.prices.keys() & snapshot.group(held.model_group) if held.model_group else offering.prices
+                for model_id in sold:
+                    usable.setdefault(model_id, offering)
+        if not principal.is_minted or (models := await self._models_of(principal)) is None:
+            return usable
+        return {model_id: offering for model_id, offering in usable.items() if model_id in models}
 
     async def _models_of(self, principal: Principal) -> frozenset[str] | None:
         known = self._minted.pop(principal.key_id, None)
@@ -73,18 +95,35 @@ class AccountOfferings:
             del self._minted[next(iter(self._minted))]
         return known[1]
 
-    async def offering_id(self, account_id: str) -> str:
-        """The account's offering. Errors: `ServiceError` ACCOUNT_UNKNOWN, or when accounting cannot answer."""
+    async def held(self, account_id: str) -> tuple[Held, ...]:
+        """The account's own offering, then those that it bought or was given; the first that sells a model prices it in lists.
+
+        Errors: `ServiceError` ACCOUNT_UNKNOWN, or when accounting cannot answer.
+        """
         known = self._known.get(account_id)
         if known is not None and self._monotonic_s() < known[0]:
             return known[1]
         request = accounting_pb2.GetAccountRequest(account_id=account_id)
         response = await answer(self._accounting.GetAccount(request, timeout=_TIMEOUT_S))
         self._known.pop(account_id, None)
-        self._known[account_id] = (self._monotonic_s() + self._remembered_s, response.account.offering_id)
+        held = _held_by(response.account, self._clock.now_us())
+        self._known[account_id] = (self._monotonic_s() + self._remembered_s, held)
         if len(self._known) > _ACCOUNTS_MAX:
             del self._known[next(iter(self._known))]
-        return response.account.offering_id
+        return held
+
+
+def _held_by(account: accounting_pb2.Account, now_us: int) -> tuple[Held, ...]:
+    active = [each.offering_id for each in account.subscriptions if each.state == "active"]
+    # Packs, gifts and grants, as long as something of them is left.
+    left = [
+        Held(each.offering_id, each.model_group)
+        for each in account.buckets
+        if each.offering_id
+        and (each.remaining or each.reserved)
+        and each.valid_from_time.ToMicroseconds() <= now_us < each.valid_until_time.ToMicroseconds()
+    ]
+    return tuple(dict.fromkeys([Held(account.offering_id), *map(Held, reversed(active)), *left]))
 
 
 def models_routes(
@@ -92,15 +131,15 @@ def models_routes(
 ) -> list[HTTPRouteHandler]:
     """GET /v1/models and GET /v1/models/{id}. A model without a configured route can't be used, so it is not shown."""
 
-    async def offering_of(request: Request[Any, Any, Any]) -> tuple[Snapshot, SellableOffering]:
+    async def usable_by(request: Request[Any, Any, Any]) -> tuple[Snapshot, Usable]:
         principal = await principals.resolve(exchange_of(request.scope))
         snapshot = catalog.current
         if snapshot is None:
             raise unavailable("the catalog is not loaded yet")
-        offering = await offerings.sellable(snapshot, principal)
-        if offering is None:
+        usable = await offerings.usable(snapshot, principal)
+        if usable is None:
             raise unavailable("the account's offering is not in the catalog")
-        return snapshot, offering
+        return snapshot, usable
 
     def answered(request: Request[Any, Any, Any], content: dict[str, Any]) -> Response[dict[str, Any]]:
         headers = named(MESSAGES, uuid7(clock.now_us())) if is_anthropic(request) else []
@@ -108,21 +147,21 @@ def models_routes(
 
     @get("/v1/models")
     async def list_models(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-        snapshot, offering = await offering_of(request)
-        found = (snapshot.model(model_id) for model_id in offering.prices)
+        snapshot, usable = await usable_by(request)
+        found = (snapshot.model(model_id) for model_id in usable)
         models = [model for model in found if model is not None and model.routes]
         if is_anthropic(request):
             return answered(request, anthropic_page(models, request.query_params))
-        return answered(request, {"object": "list", "data": [_model_json(model, offering) for model in models]})
+        return answered(request, {"object": "list", "data": [_model_json(model, usable[model.model_id]) for model in models]})
 
     @get("/v1/models/{model_path:path}")
     async def get_model(request: Request[Any, Any, Any], model_path: FromPath[str]) -> Response[dict[str, Any]]:
-        snapshot, offering = await offering_of(request)
+        snapshot, usable = await usable_by(request)
         model_id = model_path.removeprefix("/")
         model = snapshot.model(model_id)
-        if model is None or model.model_id not in offering.prices or not model.routes:
+        if model is None or model.model_id not in usable or not model.routes:
             raise model_not_found(model_id)
-        return answered(request, _anthropic_json(model) if is_anthropic(request) else _model_json(model, offering))
+        return answered(request, _anthropic_json(model) if is_anthropic(request) else _model_json(model, usable[model.model_id]))
 
     return [list_models, get_model]
 

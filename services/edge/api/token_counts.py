@@ -44,8 +44,8 @@ class TokenCounts:
         client.allows_equivalents()
         client.run_label()
         with client.interruptible():
-            offering = await self._offerings.sellable(snapshot, principal)
-            if offering is None or model.model_id not in offering.prices:
+            usable = await self._offerings.usable(snapshot, principal)
+            if usable is None or (offering := usable.get(model.model_id)) is None:
                 raise model_not_found(request.model_id)
             _, spoken = await self._interpreter.interpret(dialect, request, model)
             if isinstance(spoken, CountsHere):

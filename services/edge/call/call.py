@@ -35,6 +35,8 @@ _DRAIN_S: Final = 2.0
 _DRAIN_TOKENS_MAX: Final = 256
 # The header that names dropped fields has at most this many characters.
 _DROPPED_CHARACTERS_MAX: Final = 1_024
+# A client that goes sooner says nothing of the vendor; a vendor that hangs is seen by those that waited longer.
+_PATIENCE_S: Final = 30.0
 _NOT_PRINTED: Final = re.compile("[^ -~]")
 _NOT_USED: Final = Used(NOTHING, (), Source.VENDOR)
 # Attributes of a trace, by OpenTelemetry's names.
@@ -75,6 +77,8 @@ class Call:
         self._held: list[Step] = []
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
+        # Whether we ended the last attempt before its vendor could be blamed.
+        self._given_up = False
         self._relayed = False
         # The time of the last attempt, and its part of the call's trace.
         self._asked_s = 0.0
@@ -153,7 +157,10 @@ class Call:
         for doubt in used.doubts:
             self._metrics.doubted(self._route.vendor_id, doubt)
         if not self._session.released:
-            self._metrics.settled(self._admitted.model.model_id, ended, used.charged, self._session.attempts)
+            attempts = [(each.vendor_id, each.vendor_model_id, each.outcome) for each in self._session.attempts]
+            if self._given_up:
+                attempts[-1] = (*attempts[-1][:2], "given_up")
+            self._metrics.settled(self._admitted.model.model_id, ended, used.charged, attempts)
             if self._asked and ended is not Ended.UNANSWERED:
                 self._metrics.ended(self._route, ended, time.monotonic() - self._asked_s)
         if (trace := current_trace()) is not None:
@@ -170,9 +177,10 @@ class Call:
         """
         failed: list[FailedAttempt] = []
         unwanted: Problem | None = None
-        plan = self._admitted.plan
+        plan, loop = self._admitted.plan, asyncio.get_running_loop()
         while (turn := self._turn_at_once() or await self._next_turn()) is not None:
             began_s = self._asked_s = time.monotonic()
+            until_s = loop.time() + _PATIENCE_S
             self._turn, self._route = turn, turn.route
             route = turn.route
             self._asking = begin_part(f"vendor {route.vendor_id}", {_VENDOR: route.vendor_id, _VENDOR_MODEL: route.vendor_model_id})
@@ -199,6 +207,7 @@ class Call:
                 self._session.attempts.append(_attempt(route, "refused", 0, began_s))
                 unwanted = problem
             except BaseException:
+                self._given_up = loop.time() < until_s
                 self._session.attempts.append(_attempt(route, "broken", 0, began_s))
                 raise
             else:
@@ -243,7 +252,7 @@ class Call:
 
     def _failed(self, turn: Turn, failure: VendorFailure) -> FailedAttempt:
         failed = turn.failed(failure)
-        self._metrics.failed(turn.route.vendor_id, failed.word, failure.certificate_fault)
+        self._metrics.failed(turn.route.vendor_id, failed.word, failure.certificate_fault or failure.network_fault)
         return failed
 
     def _turn_at_once(self) -> Turn | None:

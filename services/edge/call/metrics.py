@@ -2,14 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from services.edge.call.outcome import Ended
 from services.edge.catalog import Route
 from services.runtime.instruments import Counter, Histogram, export
 from services.token_classes import TOKEN_CLASSES, Vector
-from tokenline.accounting.v1 import accounting_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -78,14 +77,14 @@ class CallMetrics:
         # By vendor and meaning, the time of the last advice.
         self._advised: dict[tuple[str, str], float] = {}
 
-    def settled(self, model_id: str, ended: Ended, used: Vector, attempts: Sequence[pb.VendorAttempt]) -> None:
-        """Counts a call whose charge is known."""
+    def settled(self, model_id: str, ended: Ended, used: Vector, attempts: Iterable[tuple[str, str, str]]) -> None:
+        """Counts a call whose charge is known. Attempts: vendor, model there, and outcome, `given_up` for one that we ended."""
         self.calls.add(model_id, _WORDS[ended])
         for name, count in zip(TOKEN_CLASSES, used, strict=False):
             if count:
                 self.usage.add(model_id, name, count=count)
         for attempt in attempts:
-            self.attempts.add(attempt.vendor_id, attempt.vendor_model_id, attempt.outcome)
+            self.attempts.add(*attempt)
 
     def answered(self, route: Route, duration_s: float) -> None:
         """Records the first output of a stream."""

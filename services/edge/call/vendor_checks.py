@@ -20,6 +20,8 @@ _PAYMENT_REQUIRED: Final = 402
 _WRONG_KEY: Final = frozenset({401, 403})
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _NO_SUCH_PATH: Final = frozenset({404, 405})
+# Said of vendors that were connected to.
+_LOST: Final = {"broken": "it hung up", "garbage": "no HTTP came", "timeout": "no answer"}
 
 
 class VendorChecks:
@@ -33,7 +35,7 @@ class VendorChecks:
 
         simulated and no_secret: not asked. ok; reachable: it answers, but this path says nothing of the secret; key_refused;
         account_refused, as for arrears; busy: too many requests; failing: an error of its own; certificate_refused: we do not take
-        its certificate, and `code` says why; unreachable.
+        its certificate, and `code` says why; unreachable, with what the network says, if it does.
         """
         return list(await asyncio.gather(*(_line(self._vendors, snapshot, each.vendor_id) for each in snapshot.catalog.vendors)))
 
@@ -68,7 +70,7 @@ async def _ask(vendors: VendorClient, endpoint: Endpoint) -> tuple[str, int, str
         async with asyncio.timeout(_TIMEOUT_S):
             await vendors.get(endpoint.base_url + (endpoint.probe_path or _LIST_OF_MODELS), endpoint.key_headers)
     except TimeoutError:
-        return "unreachable", 0, ""
+        return "unreachable", 0, "no answer"
     except VendorFailure as failure:
         return _state(endpoint, failure)
     return "ok", 200, ""
@@ -79,7 +81,7 @@ def _state(endpoint: Endpoint, failure: VendorFailure) -> tuple[str, int, str]:
     if failure.certificate_fault:
         return "certificate_refused", 0, failure.certificate_fault
     if failure.outcome != "refused":
-        return "unreachable", status, ""
+        return "unreachable", status, failure.network_fault or _LOST.get(failure.outcome, "")
     fault = fault_of(status, failure.body, failure.retry_after_ms)
     code = _shown(fault.code or fault.kind, endpoint)
     if status in _NO_SUCH_PATH:

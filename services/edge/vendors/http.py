@@ -9,6 +9,8 @@ twice.
 
 import asyncio
 import codecs
+import os
+import socket
 import ssl
 import zlib
 from collections import deque
@@ -108,7 +110,7 @@ class HttpVendorClient:
         try:
             target = _target(url, tuple(headers), method)
         except ValueError as error:
-            raise VendorFailure("unreachable") from error
+            raise VendorFailure("unreachable", network_fault="its address is no URL") from error
         connection = self._take_idle(target) or await self._connect(target)
         try:
             status = await connection.ask(target.head, body, self._first_byte_timeout_s)
@@ -131,9 +133,11 @@ class HttpVendorClient:
                 )
         except ssl.SSLCertVerificationError as error:
             raise VendorFailure("unreachable", certificate_fault=error.verify_message) from error
-        except (OSError, TimeoutError) as error:
-            # OSError also stands for names that do not resolve.
-            raise VendorFailure("unreachable") from error
+        except TimeoutError as error:
+            told = f"no connection within {self._connect_timeout_s:g} s"
+            raise VendorFailure("unreachable", network_fault=told) from error
+        except OSError as error:
+            raise VendorFailure("unreachable", network_fault=network_fault(error)) from error
         return connection
 
     def _take_idle(self, target: _Target) -> "_Connection | None":
@@ -153,6 +157,15 @@ class HttpVendorClient:
         connections.append(connection)
         if len(connections) > _IDLE_CONNECTIONS_MAX:
             connections.popleft().abort()
+
+
+def network_fault(error: OSError) -> str:
+    """Why there is no connection, in the system's words. TLS, and names that do not resolve, have numbers of their own."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.strerror or error}"
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 async def _refusal(answer: "_HttpAnswer", seconds: float) -> bytes:

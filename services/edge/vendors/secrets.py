@@ -70,12 +70,17 @@ class VendorSecrets:
             raise ConfigError(f"{error.filename or self._folder}: cannot be read: {error.strerror or error}") from error
 
 
+def is_word(value: str) -> bool:
+    """Whether a secret or an address can be sent as it is: one word of printable ASCII."""
+    return _VALUE.fullmatch(value) is not None
+
+
 def _value_of(file: Path) -> str:
     """The value in a file, without white space around it. Errors: `OSError`; `ConfigError` that tells nothing of the value."""
     if not _NAME.fullmatch(file.name):
         raise ConfigError(f"{file}: must have the name of a vendor's secret or address, like TOKENLINE_EXAMPLE_API_KEY")
     with file.open("rb") as content:
         value = content.read(_BYTES_MAX + 1).decode("latin-1").strip()
-    if len(value) > _BYTES_MAX or not _VALUE.fullmatch(value):
+    if len(value) > _BYTES_MAX or not is_word(value):
         raise ConfigError(f"{file}: must have one word of printable ASCII, of at most {_BYTES_MAX} bytes")
     return value

@@ -28,7 +28,8 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
 
     `http_status` is 0 when there was none. `body` holds a refusing vendor's words, at most 64 KiB; they may quote the prompt, so
     they are never logged. `fault` is read from them, or from an error within an answer. `certificate_fault` says in the TLS
-    library's words why an unreachable vendor's certificate is not taken.
+    library's words why an unreachable vendor's certificate is not taken, `network_fault` in the system's why
+    there is no connection.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
         fault: VendorFault | None = None,
         retry_after_ms: int = 0,
         certificate_fault: str = "",
+        network_fault: str = "",
     ) -> None:
         super().__init__(outcome)
         self.outcome: Outcome = outcome
@@ -47,6 +49,7 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
         self.fault = fault
         self.retry_after_ms = retry_after_ms
         self.certificate_fault = certificate_fault
+        self.network_fault = network_fault
 
 
 class VendorAnswer(Protocol):

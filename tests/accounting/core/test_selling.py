@@ -8,15 +8,44 @@ from services.accounting.core.commands import (
     ChangeSubscription,
     ConfirmPayment,
     Done,
+    Failed,
+    OpenAccount,
     Ordered,
     Refused,
     Settled,
 )
+from services.accounting.core.decide import decide
 from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, OrderPlaced, PriceCharged
 from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import Payment
-from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, replayed, state_of, usage
-from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, Shopper, allowance, for_sale, go_to, lasting
+from tests.accounting.ledger import (
+    ACCOUNT_ID,
+    DAY,
+    EACH,
+    HOUR,
+    UNIT,
+    catalog_of,
+    fault_of,
+    flat,
+    offering,
+    replayed,
+    state_of,
+    usage,
+)
+from tests.accounting.shop import (
+    CALENDAR,
+    CNY,
+    DAILY,
+    MONEY,
+    MONTHLY,
+    POINTS,
+    SHANGHAI,
+    Shopper,
+    allowance,
+    for_sale,
+    go_to,
+    lasting,
+)
 
 TEN = for_sale("ten", allowance(10), price=9_900_000)
 THIRTY = for_sale("thirty", allowance(30, rollover_cap=10 * UNIT), price=26_900_000)
@@ -41,6 +70,31 @@ def shopper() -> Shopper:
 
 def poke(shopper: Shopper) -> None:
     shopper.ask(ApplyDue(ACCOUNT_ID))
+
+
+# What is no longer sold
+
+
+def test_a_plan_that_is_withdrawn_stays_with_those_who_have_it_and_is_sold_to_nobody(shopper: Shopper) -> None:
+    shopper.money(100, valid_for_us=100 * DAY)
+    ten, free = shopper.order("ten", Payment.PREPAID), shopper.order("free")
+    withdrawn = (TEN._replace(withdrawn=True), FREE._replace(withdrawn=True))
+    shopper.catalog = catalog_of(offering({"flat": flat(EACH), "other": flat(EACH)}), *withdrawn, time_zone=SHANGHAI)
+    refused = shopper.unchanged_by(shopper.order_command("ten", Payment.PREPAID))
+    assert isinstance(refused, Failed)
+    assert "offering ten is no longer sold" in refused.message
+    change = ChangeSubscription(ACCOUNT_ID, free.subscription_id, "ten", Payment.PREPAID, True, "change")
+    assert fault_of(shopper.unchanged_by(change)) == "NOT_POSSIBLE"
+    shopper.pass_time(31 * DAY)
+    shopper.event(usage(7))
+    assert shopper.free["TOKEN"] == 10 + 5 - 7
+    assert shopper.state.subscriptions[ten.subscription_id].cycle_number == 2
+
+
+def test_no_account_is_opened_on_what_is_withdrawn() -> None:
+    withdrawn = offering({"flat": flat(EACH)}, offering_id="old", withdrawn=True)
+    refused = decide(None, OpenAccount("acct-2", "old"), 0, catalog_of(offering({"flat": flat(EACH)}), withdrawn)).answer
+    assert fault_of(refused) == "NOT_POSSIBLE"
 
 
 # Packs and how they are paid

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from services.edge.api.models import AccountOfferings
+from services.edge.api.models import AccountOfferings, Held
 from services.edge.call.dialect import Dialect, Request
 from services.edge.catalog import CatalogHolder, Snapshot
 from services.edge.charging.port import Charging, Opened
@@ -473,8 +473,8 @@ class FixedOfferings(AccountOfferings):
     def __init__(self, offering_id: str) -> None:
         self._id = offering_id
 
-    async def offering_id(self, account_id: str) -> str:
-        return self._id
+    async def held(self, account_id: str) -> tuple[Held, ...]:
+        return (Held(self._id),)
 
 
 class NoTranslator:

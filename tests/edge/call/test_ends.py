@@ -68,14 +68,17 @@ async def test_a_whole_answer_ends_with_its_key_with_the_status_of_an_error() ->
     assert scene.charging.release_message.unpaid.output > 0
 
 
-@BOTH
-async def test_an_end_before_the_vendor_answered(stream: str) -> None:
-    scene = ends_in(5.0)
+@pytest.mark.parametrize(
+    ("stream", "after_s", "outcome"), [("yes", 5.0, "given_up"), ("no", 5.0, "given_up"), ("no", 40.0, "broken")]
+)
+async def test_an_end_before_the_vendor_answered(stream: str, after_s: float, outcome: str) -> None:
+    scene = ends_in(after_s)
     scene.vendors.answers(hangs=True)
     client = await scene.call(f"stream={stream}")
     assert client.status == 403
     assert not any(scene.used)
     assert scene.attempts == [("acme", "broken", 0)]
+    assert scene.metrics.attempts.counts == {("acme", "acme-solo", outcome): 1}
     assert scene.cause == "revoked"
 
 

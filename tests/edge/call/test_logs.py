@@ -125,6 +125,10 @@ async def test_no_question_about_a_key_tells_it(caplog: pytest.LogCaptureFixture
     [
         (VendorFailure("refused", 401), "vendor acme refuses our account: look at its secret and its balance there"),
         (VendorFailure("unreachable"), "vendor acme cannot be reached: look at its address and the network"),
+        (
+            VendorFailure("unreachable", network_fault="Connection refused"),
+            "vendor acme cannot be reached: look at its address and the network (Connection refused)",
+        ),
     ],
 )
 async def test_an_operator_is_told_once_a_minute_of_a_vendor_that_he_can_mend(

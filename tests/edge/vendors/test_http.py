@@ -1,7 +1,10 @@
 """The vendor client against servers that misbehave, in virtual time."""
 
 import asyncio
+import errno
 import gzip
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.edge.config import EdgeConfig
-from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.http import HttpVendorClient, network_fault
 from services.edge.vendors.vendor import VendorFailure
 
 URL = "http://127.0.0.1:80/v1/chat/completions"
@@ -238,6 +241,19 @@ async def test_nobody_listens() -> None:
     async with client() as vendors:
         assert await failure_of(vendors, URL) == ("unreachable", 0)
         assert await failure_of(vendors, "ftp://127.0.0.1/v1") == ("unreachable", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 9)"), "Connection refused"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
+        (ssl.SSLError(1, "[SSL] record layer failure"), "TLS: [SSL] record layer failure"),
+        (OSError("Multiple exceptions: one, another"), "Multiple exceptions: one, another"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_in_the_systems_words(error: OSError, told: str) -> None:
+    assert network_fault(error) == told
 
 
 async def test_a_plain_server_where_tls_was_promised_is_unreachable() -> None:

@@ -67,6 +67,7 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                     "models": len(offering.prices),
                     "priority_class": offering.priority_class.name.lower(),
                     "default": offering.offering_id == snapshot.catalog.default_offering_id,
+                    "withdrawn": sold[offering.offering_id].withdrawn,
                     **_terms_json(sold[offering.offering_id]),
                 }
                 for offering in snapshot.offerings()

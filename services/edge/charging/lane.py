@@ -143,7 +143,7 @@ class Lane:
             backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)
 
     async def _connect(self, call: Any) -> None:
-        """Waits for a stream, and logs that there is none: an owner that has ended well, or does not come back, breaks no stream."""
+        """Waits for a stream, and logs that there is none: an owner that ended well, or does not come back, breaks none."""
         connecting = asyncio.ensure_future(call.wait_for_connection())
         is_told = False
         try:

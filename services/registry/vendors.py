@@ -238,8 +238,10 @@ def layered(below: Vendor, above: Vendor) -> Vendor:
         else:
             moved = endpoint
         priced = (named[dialect].priced_fields if dialect in named else None) or {}
-        extra = tuple(each for each in moved.extra_fields or () if each not in priced)
-        kept[dialect] = msgspec.structs.replace(moved, extra_fields=extra)
+        if moved.extra_fields is not None:
+            extra = tuple(each for each in moved.extra_fields if each not in priced)
+            moved = msgspec.structs.replace(moved, extra_fields=extra)
+        kept[dialect] = moved
     changed = _over(msgspec.structs.replace(below, endpoints=Endpoints(**kept) if kept else None), above)
     return msgspec.structs.replace(changed, errors=above.errors + below.errors)
 

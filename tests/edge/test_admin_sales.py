@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from tests.accounting.rejections import ADMINISTRATIVE
 from tests.edge.system import Cell, cell
+from tests.openapi.documents import document
 from tests.registry.catalogs import CATALOG
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -137,6 +139,18 @@ async def test_a_wrong_word_within_a_limit_is_answered_with_the_right_ones(runni
     assert refused.status == 400
     for word in ("per", "LIMIT_SCOPE_ACCOUNT", "LIMIT_SCOPE_MEMBER", "LIMIT_SCOPE_KEY", "UNIT_TOKEN"):
         assert word in refused.error["message"]
+
+
+async def test_the_limit_that_document_and_refusal_show_is_taken(running: Cell) -> None:
+    opened = (await running.admin("POST", "/accounts")).json
+    path, subject = f"/accounts/{opened['account_id']}/limits", f"member:{opened['member_id']}"
+    spec = document("admin")["paths"]["/v1/admin/accounts/{account_id}/limits"]["put"]["requestBody"]["content"]
+    (shown,) = spec["application/json"]["schema"]["properties"]["limits"]["items"]["examples"]
+    whole = {"limit_id": "month", "usage": 5, "unit": "TOKEN"}
+    refused = await running.admin("PUT", path, {"subject": subject, "limits": [whole]})
+    assert msgspec.json.encode(shown).decode() in refused.error["message"].replace(", ", ",").replace(": ", ":")
+    taken = await running.admin("PUT", path, {"subject": subject, "limits": [shown]})
+    assert (taken.status, taken.json["limits"][0]["usage"]["amount"]) == (200, "5000000000")
 
 
 async def test_limits_are_set_for_keys_and_members_of_the_account_alone(running: Cell) -> None:

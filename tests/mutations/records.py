@@ -353,7 +353,7 @@ _OF_VENDORS: Final = (
     one(
         "a field with a price stays free",
         _VENDORS,
-        "extra = tuple(each for each in moved.extra_fields or () if each not in priced)",
+        "extra = tuple(each for each in moved.extra_fields if each not in priced)",
         "extra = tuple(moved.extra_fields or ())",
         _IN_VENDORS,
     ),

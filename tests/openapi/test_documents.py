@@ -104,13 +104,16 @@ def inlined(schema: Any, structs: Json) -> Any:
     return {name: inlined(value, structs) for name, value in schema.items()}
 
 
+_TOLD = ("description", "title", "examples")
+
+
 def bare(schema: Any) -> Any:
     """A schema without what is only told to people, in one spelling."""
     if isinstance(schema, list):
         return [bare(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    bare_one = {name: bare(value) for name, value in schema.items() if name not in ("description", "title") and value != []}
+    bare_one = {name: bare(value) for name, value in schema.items() if name not in _TOLD and value != []}
     if "properties" in schema:
         bare_one["properties"] = {name: bare(value) for name, value in schema["properties"].items()}
     if "pattern" in bare_one:

@@ -78,6 +78,14 @@ def test_a_model_of_a_dedicated_line_comes_to_the_offerings_that_it_is_for_alone
     assert change(CATALOG + other).moments[0].comes == {"large": ("other",), "small": ("other",)}
 
 
+def test_a_vendor_of_a_layer_below_is_told_by_the_fields_that_differ() -> None:
+    endpoints = "    endpoints: {openai_chat: {priced_fields: {service_tier: [default]}}}\n"
+    below = changed("    base_url_env: TOKENLINE_ACME_BASE_URL\n", f"    base_url_env: TOKENLINE_ACME_BASE_URL\n{endpoints}")
+    above = "vendors: [{vendor_id: acme, display_name: Acme of the branch}]\n"
+    after = catalog_of([((Path("catalog.yaml"), below),), ((Path("branch.yaml"), above),)])
+    assert [each.field for each in change_of(catalog(below), after, NOW).fields] == ["display_name"]
+
+
 def test_an_offering_that_goes_takes_its_models_along() -> None:
     told = change(CATALOG[: CATALOG.index("  - offering_id: metered")])
     assert (told.moments[0].leaves, told.moments[0].off_sale) == ({"small": ("metered",)}, ())

@@ -22,8 +22,10 @@ _SUBJECTS: Final = {
     "key": "Its keys: GET /v1/admin/accounts/{account_id}/keys.",
     "member": "POST /v1/admin/accounts tells the first member, and the list of keys the member of each.",
 }
-_LIMIT_NAMES: Final = (
-    "per is LIMIT_SCOPE_ACCOUNT, LIMIT_SCOPE_MEMBER or LIMIT_SCOPE_KEY; a unit is UNIT_TOKEN, UNIT_POINT or UNIT_CURRENCY."
+_LIMIT_HELP: Final = (
+    'a limit is like {"limit_id": "month", "per": "LIMIT_SCOPE_MEMBER", "usage": {"amount": 5000000000, "unit": "UNIT_TOKEN", '
+    '"calendar_window": "PERIOD_MONTH"}}, its amount in micro-units; per is LIMIT_SCOPE_ACCOUNT, LIMIT_SCOPE_MEMBER or '
+    "LIMIT_SCOPE_KEY; a unit is UNIT_TOKEN, UNIT_POINT or UNIT_CURRENCY."
 )
 
 
@@ -45,7 +47,9 @@ def limit_routes(
         try:
             subject_limits = ParseDict({"subject": wanted.subject, "limits": wanted.limits}, pb.SubjectLimits())
         except ParseError as error:
-            raise malformed("limits", f"limits: {error}. {_LIMIT_NAMES}", "invalid_value") from None
+            # Without the path of fields that leads there.
+            why = str(error).rpartition("field: ")[2].rstrip(".")
+            raise malformed("limits", f"limits can't be read: {why}; {_LIMIT_HELP}", "invalid_value") from None
         if wanted.valid_until is not None:
             subject_limits.valid_until_time.CopyFrom(valid_until(wanted.valid_until))
         if wanted.limits or wanted.valid_until is not None:

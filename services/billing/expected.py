@@ -258,7 +258,7 @@ def _usage_items(settled: pb.SessionSettled) -> Iterator[Plain]:
         for name in ("platform", "compute", "channel"):
             # Floor, in whole numbers.
             kept, _ = divmod(getattr(owed.fees, name) * owed.amount, 10**6)
-            if kept > 0:
+            if kept:
                 yield {
                     "kind": "fee",
                     **_amount(owed.unit, -kept),

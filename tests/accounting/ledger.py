@@ -26,7 +26,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.decide import decide
 from services.accounting.core.due import due_entries
-from services.accounting.core.entries import Entry
+from services.accounting.core.entries import Entry, VendorAttempt
 from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.journal.codec import decode_row, encode_row
 from services.runtime.identifiers import uuid7
@@ -212,8 +212,8 @@ class Ledger:
         assert isinstance(answer, Granted), answer
         return command.charging_id, answer
 
-    def update(self, charging_id: str, number: int, used: Vector, wanted: int) -> Granted:
-        answer = self.ask(UpdateSession(ACCOUNT_ID, charging_id, number, used, wanted))
+    def update(self, charging_id: str, number: int, used: Vector, wanted: int, attempts: tuple[VendorAttempt, ...] = ()) -> Granted:
+        answer = self.ask(UpdateSession(ACCOUNT_ID, charging_id, number, used, wanted, attempts))
         assert isinstance(answer, Granted), answer
         return answer
 

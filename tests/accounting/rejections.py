@@ -27,6 +27,7 @@ RELEASE = {
     **{"used": USED, "provenance": "USAGE_PROVENANCE_VENDOR", "close_cause": "CLOSE_CAUSE_NORMAL"},
     "attempts": ATTEMPTS,
 }
+UPDATE = {"used": USED, "output_tokens_wanted": "40", "attempts": ATTEMPTS}
 EVENT = {**WHO, "used": USED, "provenance": "USAGE_PROVENANCE_VENDOR", "attempts": ATTEMPTS}
 KEY = {"idempotency_key": "a-key-of-its-own"}
 REASON = {"reason": "a complaint, ticket 17"}
@@ -247,7 +248,7 @@ async def _make(client: Client) -> _Made:
 def _operations(made: _Made) -> dict[str, dict[str, Any]]:
     return {
         "create": _operation("create", made.account_id, charging_id(), 1, CREATE),
-        "update": _operation("update", made.account_id, made.opened, 2, {"used": USED, "output_tokens_wanted": "40"}),
+        "update": _operation("update", made.account_id, made.opened, 2, UPDATE),
         "release": _operation("release", made.account_id, made.opened, 3, RELEASE),
         "event": _operation("event", made.account_id, charging_id(), 1, EVENT),
         "top_up": {

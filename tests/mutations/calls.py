@@ -68,6 +68,7 @@ _SETTLING: Final = (
         "        if False:\n            # The session was released before",
         _RELEASE,
     ),
+    _one("Updates name no vendor", _SESSION, "            update.attempts.extend(self.attempts)\n", "", _WINDOWS),
     _one(
         "what nobody pays for is not reported",
         _SESSION,

@@ -495,8 +495,23 @@ _OF_VENDORS: Final = (
     one(
         "a late Release does not say who is owed",
         _SETTLE,
-        "wholesale=wholesale_of(swept.wholesale, command.attempts),",
-        "wholesale=wholesale_of(swept.wholesale, ()),",
+        "wholesale = wholesale_of(swept.wholesale, command.attempts)",
+        "wholesale = wholesale_of(swept.wholesale, ())",
+        _IN_VENDORS_OWED,
+    ),
+    one("a sweep does not say who is owed", _SETTLE, "attempts=session.attempts,", "attempts=(),", _IN_VENDORS_OWED),
+    one(
+        "a late Release claims for its vendor what the sweep has claimed",
+        _SETTLE,
+        "claimed=swept.claimed if wholesale == swept.claim else 0,",
+        "claimed=0,",
+        _IN_VENDORS_OWED,
+    ),
+    one(
+        "what was claimed for one vendor is taken from another",
+        _SETTLE,
+        "claimed=swept.claimed if wholesale == swept.claim else 0,",
+        "claimed=swept.claimed,",
         _IN_VENDORS_OWED,
     ),
     one(

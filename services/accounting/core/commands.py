@@ -128,7 +128,7 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return Measures(self.input_measure, self.output_measure)
 
 
-class UpdateSession(msgspec.Struct, frozen=True, gc=False):
+class UpdateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Reports cumulative usage, wants `output_wanted` cumulative output tokens, renews the validity."""
 
     account_id: str
@@ -136,6 +136,7 @@ class UpdateSession(msgspec.Struct, frozen=True, gc=False):
     number: int
     used: Vector
     output_wanted: int
+    attempts: tuple[VendorAttempt, ...] = ()
 
 
 class ReleaseSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

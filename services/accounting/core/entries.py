@@ -179,6 +179,8 @@ class SessionUpdated(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=Fal
     tokens_counted: int = 0
     # Output tokens that the request wanted: with `used` they identify a repeat. -1 in older entries, which have a digest.
     wanted: int = -1
+    # As far as they were told; empty: no others than before.
+    attempts: tuple[VendorAttempt, ...] = ()
 
 
 class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
@@ -236,6 +238,8 @@ class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fal
     # Worth of the vendor's used and unpaid work, in micro-yuan; in the first record.
     paid_worth: int = 0
     unpaid_worth: int = 0
+    # The part of `wholesale_amounts` that the record of the session's sweep claims already.
+    wholesale_claimed: int = 0
 
 
 class NoticeReached(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):

@@ -63,6 +63,7 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             number,
             usage_of(update.used),
             not_negative("output_tokens_wanted", update.output_tokens_wanted),
+            attempts_of(update.attempts),
         )
     if kind == "create":
         return _create_of(account_id, charging_id, number, operation.create)

@@ -75,6 +75,7 @@ def journal_entry_message(
                     output_tokens_granted=entry.output_granted,
                     output_tokens_payable=entry.output_payable,
                     final=entry.final,
+                    attempts=_attempt_messages(entry.attempts),
                 )
             )
         case entries.SessionSettled():
@@ -268,16 +269,7 @@ def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
         debt_amount=entry.debt,
         close_cause=entry.close_cause,  # type: ignore[arg-type]  # the numbers are the contract's
         provenance=entry.provenance,  # type: ignore[arg-type]
-        attempts=[
-            pb.VendorAttempt(
-                vendor_id=each.vendor_id,
-                vendor_model_id=each.vendor_model_id,
-                outcome=each.outcome,
-                http_status=each.http_status,
-                duration_ms=each.duration_ms,
-            )
-            for each in entry.attempts
-        ],
+        attempts=_attempt_messages(entry.attempts),
         create_time_us=entry.created_us,
         released=bucket_amounts(entry.released),
         more_records=entry.more_records,
@@ -285,6 +277,19 @@ def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
         absorbed_amount=entry.absorbed,
         unpaid=usage_message(entry.unpaid) if entry.unpaid else None,
     )
+
+
+def _attempt_messages(attempts: tuple[entries.VendorAttempt, ...]) -> list[pb.VendorAttempt]:
+    return [
+        pb.VendorAttempt(
+            vendor_id=each.vendor_id,
+            vendor_model_id=each.vendor_model_id,
+            outcome=each.outcome,
+            http_status=each.http_status,
+            duration_ms=each.duration_ms,
+        )
+        for each in attempts
+    ]
 
 
 def _wholesale_message(entry: entries.SessionSettled) -> pb.WholesaleCharge:
@@ -298,7 +303,7 @@ def _wholesale_message(entry: entries.SessionSettled) -> pb.WholesaleCharge:
         tariff_id=owed.tariff.tariff_id,
         tariff_version=owed.tariff.version,
         unit=unit_message(owed.tariff.unit),
-        amount=sum(entry.wholesale_amounts),
+        amount=sum(entry.wholesale_amounts) - entry.wholesale_claimed,
         class_charges=_class_charges(usage, rates, entry.wholesale_amounts),
         fees=registry_pb2.FeeShares(platform=owed.fees[0], compute=owed.fees[1], channel=owed.fees[2]) if owed.fees else None,
     )

@@ -135,7 +135,11 @@ class Session:
             return
         self._number += 1
         update = pb.UpdateSession(output_tokens_wanted=output_tokens_wanted)
-        self._write(NOTHING if self.meter is None else self.meter.so_far(), update.used)
+        if self.meter is None:
+            self._write(NOTHING, update.used)
+        else:
+            self._write(self.meter.so_far(), update.used)
+            update.attempts.extend(self.attempts)
         before = self.granted
         try:
             granted = await self._charging.update(self._principal.account_id, self.charging_id, self._number, update)

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from services.accounting.core.commands import Provenance
-from services.accounting.core.entries import SessionSettled, VendorAttempt
+from services.accounting.core.entries import SessionSettled, SessionUpdated, VendorAttempt
 from services.accounting.core.offerings import Fees, OfferingRules, Schedule, TariffVersion, TariffWindow
+from services.accounting.rpc.journal import journal_entry_message
 from services.tariff_windows import Hours
 from tests.accounting.ledger import (
     DAY,
@@ -46,11 +47,21 @@ def owed(ledger: Ledger) -> list[int]:
     return [sum(entry.wholesale_amounts) // UNIT for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
 
 
+def claimed(ledger: Ledger) -> int:
+    """The claim that the last record hands on, in whole yuan."""
+    (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    return journal_entry_message(0, 1, 0, settled).session_settled.wholesale.amount // UNIT
+
+
+def tried(*attempts: tuple[str, str, str]) -> tuple[VendorAttempt, ...]:
+    """Attempts by (vendor, its model, outcome)."""
+    return tuple(VendorAttempt(vendor, model, outcome, 200, 1) for vendor, model, outcome in attempts)
+
+
 def end(ledger: Ledger, *attempts: tuple[str, str, str]) -> None:
     """A session of three tokens; attempts are (vendor, its model, outcome)."""
     charging_id, _ = ledger.create(10, 10)
-    tried = tuple(VendorAttempt(vendor, model, outcome, 200, 1) for vendor, model, outcome in attempts)
-    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=tried))
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=tried(*attempts)))
 
 
 def test_fees_are_those_of_the_time_at_which_the_call_began() -> None:
@@ -111,6 +122,47 @@ def test_a_session_that_was_swept_owes_where_there_is_no_doubt(rates: Rates, amo
     ledger.pass_time(TCC_US)
     ledger.ask(ledger.create_command(1, 1))
     assert owed(ledger) == [amount]
+
+
+def swept(rates: Rates, used: int, *attempts: tuple[str, str, str]) -> tuple[Ledger, str]:
+    """A session that reported tokens and attempts, and then nothing until it was swept."""
+    ledger = owing(rates)
+    charging_id, _ = ledger.create(10, 10)
+    ledger.update(charging_id, 2, usage(used), 10, attempts=tried(*attempts))
+    # Only what is new is told again.
+    ledger.update(charging_id, 3, usage(used), 10, attempts=tried(*attempts))
+    (updated,) = ledger.last_entries
+    assert isinstance(updated, SessionUpdated)
+    assert updated.attempts == ()
+    ledger.pass_time(TCC_US)
+    ledger.ask(ledger.create_command(1, 1))
+    return ledger, charging_id
+
+
+@pytest.mark.parametrize(
+    ("attempts", "amount"),
+    [([("one", "m", "answered")], 6), ([("one", "m", "refused"), ("two", "m", "answered")], 9), ([("gone", "m", "answered")], 0)],
+)
+def test_a_session_that_was_swept_owes_the_vendor_that_its_updates_named(attempts: list[tuple[str, str, str]], amount: int) -> None:
+    ledger, _ = swept({("one", "m"): 2, ("two", "m"): 3}, 3, *attempts)
+    assert owed(ledger) == [amount]
+    (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    assert settled.attempts == tried(*attempts)
+
+
+@pytest.mark.parametrize("rates", [{("one", "m"): 2}, {("one", "m"): 2, ("two", "m"): 3}])
+@pytest.mark.parametrize(("used", "claims"), [(5, [6, 4]), (3, [6, 0]), (2, [6, -2])])
+def test_a_late_release_claims_what_the_sweep_has_not(rates: Rates, used: int, claims: list[int]) -> None:
+    ledger, charging_id = swept(rates, 3, ("one", "m", "answered"))
+    assert claimed(ledger) == claims[0]
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 4, usage(used)), attempts=tried(("one", "m", "answered"))))
+    assert claimed(ledger) == claims[1]
+
+
+def test_a_late_release_of_another_vendors_work_claims_all_of_it() -> None:
+    ledger, charging_id = swept({("one", "m"): 2, ("two", "m"): 3}, 3, ("one", "m", "answered"))
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 4, usage(3)), attempts=tried(("two", "m", "answered"))))
+    assert claimed(ledger) == 9
 
 
 @pytest.mark.parametrize(("vendor", "outcome", "amount"), [("two", "answered", 9), ("one", "broken", 6), ("one", "refused", 0)])

@@ -61,13 +61,13 @@ from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
-ROWS = "3500644b2e54b37be8fd0a6ca1c5c86fb84c8e8bb1f8191f3a3ffe848b89efa4"
-CHECKPOINTS = "d5b968e7450476badb47277cee803b2dfb6973e3d487c8cd243be800f9d3a0b5"
-ANSWERS = "8b00101d7519ef4560dddaa21e3c6aad0019df093747bf21dac25d67c343a222"
+ROWS = "aa598568c3c21c0926d834b8256c30c001a3456d620a995def5de7ce553c7361"
+CHECKPOINTS = "2291893af246650ad00ce97b0b99d5ad0a6cfe7a4a15a7c5b69e63c35bc5569c"
+ANSWERS = "03102743bf0d524bc5996aefe9c9b105b54ea0c493a3725db8087c482161bd01"
 
 # The same of a script in which keys mint others and calls have labels.
-ROWS_WITH_RUNS = "dd690150f47ef6a21b5c26351ed065b99cf070aa6394ed7e24dd593f8733fac1"
-ANSWERS_WITH_RUNS = "aa29eea3aa17c736506574a5a069763eb2cd23c34655d1126640b1529b9761a5"
+ROWS_WITH_RUNS = "532dc82a26194f60883bd88dcf4797ed2cf4061e28996dd7320312b6d6af1200"
+ANSWERS_WITH_RUNS = "4145ace2f98e642c2a28dbec540064c9eebf32002dc6e6af5946805a551ebf85"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

@@ -34,6 +34,9 @@ async def test_more_is_asked_for_before_the_window_is_used_up(stream: str) -> No
     # About 94 tokens a second by the estimate: the window of 200 lasts 2 s, and a quarter of it is asked for before.
     assert 1.4 < scene.charging.update_times_s[0] < 2.0
     assert all(any(vector(update.used)) == (stream == "yes") for update in scene.charging.updates)
+    # Where something is used, somebody is owed.
+    answering = ["answered"] if stream == "yes" else []
+    assert all([each.outcome for each in update.attempts] == answering for update in scene.charging.updates)
 
 
 async def test_no_output_is_held_up_while_the_answer_comes_in_time() -> None:

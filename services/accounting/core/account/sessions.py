@@ -129,6 +129,8 @@ def _updated(account: Account, entry: SessionUpdated, seq: int) -> None:
     session.digest = entry.digest
     session.wanted = entry.wanted
     session.used = entry.used
+    if entry.attempts:
+        session.attempts = entry.attempts
     session.renewed_us = entry.time_us
     before = session.answer
     session.answer = Granted(
@@ -269,6 +271,8 @@ def _remember_swept(account: Account, entry: SessionSettled, session: Session | 
             debt_limit=session.debt_limit if session else -1,
             run_label=session.run_label if session else "",
         )
+    if entry.wholesale is not None:
+        swept.claim, swept.claimed = entry.wholesale, sum(entry.wholesale_amounts)
     rated = entry.charged + entry.absorbed
     swept.record_number = entry.record_number
     swept.charged += rated

@@ -11,7 +11,7 @@ import msgspec
 
 from services.accounting.core.amounts import Estimate, PinnedTariff
 from services.accounting.core.commands import Granted, Returned, Settled
-from services.accounting.core.entries import Wholesale
+from services.accounting.core.entries import VendorAttempt, Wholesale
 from services.accounting.core.terms import Limit, Payment, Terms
 from services.token_classes import Vector
 
@@ -159,6 +159,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     call_key: bytes = b""
     # The client's label of the call.
     run_label: str = ""
+    # Every vendor call made so far, as its Updates told.
+    attempts: tuple[VendorAttempt, ...] = ()
 
     @property
     def sweep_us(self) -> int:
@@ -200,6 +202,9 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     wholesale: tuple[Wholesale, ...] = ()
     debt_limit: int = -1
     run_label: str = ""
+    # The vendor's claim that its sweep made, and the amount of it.
+    claim: Wholesale | None = None
+    claimed: int = 0
 
 
 class KeyedCall(msgspec.Struct, array_like=True, gc=False):

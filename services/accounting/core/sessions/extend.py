@@ -78,6 +78,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         arrivals,
         counted,
         command.output_wanted,
+        command.attempts if command.attempts != session.attempts else (),
     )
     answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
     return as_it_stands(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))

@@ -94,6 +94,8 @@ class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     windows_opened: tuple[WindowOpened, ...] = ()
     cached_share: int = -1
     wholesale: Wholesale | None
+    # The part of what the vendor is owed that the record of the session's sweep claims.
+    claimed: int = 0
     unpaid: Vector = ()
     run_label: str = ""
 
@@ -154,6 +156,7 @@ def entries_of(
                 wholesale=wholesale if index == 0 else None,
                 wholesale_amounts=owed if index == 0 else NOTHING,
                 wholesale_usage=made if wholesale and index == 0 else NOTHING,
+                wholesale_claimed=facts.claimed if index == 0 else 0,
                 total_input=total_input(used) if last else -1,
                 counters=facts.counters,
                 windows_opened=facts.windows_opened if index == 0 else (),
@@ -231,7 +234,7 @@ def wholesale_of(wholesale: tuple[Wholesale, ...], attempts: tuple[VendorAttempt
                 if (each.vendor_id, each.vendor_model_id) == (attempt.vendor_id, attempt.vendor_model_id):
                     return each
             return None
-    # A swept session names no attempt; a single vendor leaves no doubt.
+    # A session may be swept before it named an attempt; a single vendor leaves no doubt.
     return wholesale[0] if len(wholesale) == 1 and not attempts else None
 
 

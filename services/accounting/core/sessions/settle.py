@@ -74,6 +74,7 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
         # It holds nothing any more, and has what is left.
         _keep_budgets(account, records, swept.key_id, {}, {})
     rules = rules_of(account, catalog, swept.key_id, swept.member_id) if swept.tokens_counted else None
+    wholesale = wholesale_of(swept.wholesale, command.attempts)
     facts = SessionFacts(
         charging_id=command.charging_id,
         number=command.number,
@@ -89,7 +90,8 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
         first_record=swept.record_number + 1,
         attempts=command.attempts,
         arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - swept.tokens_counted) if rules else (),
-        wholesale=wholesale_of(swept.wholesale, command.attempts),
+        wholesale=wholesale,
+        claimed=swept.claimed if wholesale == swept.claim else 0,
         unpaid=command.unpaid,
         run_label=swept.run_label,
     )
@@ -184,7 +186,7 @@ def sweep(account: Account, session: Session, due_us: int, *, extended: bool = T
         used=session.used,
         provenance=Provenance.PARTIAL,
         close_cause=CloseCause.SWEPT,
-        attempts=(),
+        attempts=session.attempts,
     )
     entries, _ = _settle(account, session, end, session.digest, due_us, None, extended=extended)
     return entries

@@ -201,12 +201,14 @@ class CreateSession(_message.Message):
     def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., input_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., output_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ..., key_is_minted: _Optional[bool] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
-    __slots__ = ("used", "output_tokens_wanted")
+    __slots__ = ("used", "output_tokens_wanted", "attempts")
     USED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     used: TokenUsage
     output_tokens_wanted: int
-    def __init__(self, used: _Optional[_Union[TokenUsage, _Mapping]] = ..., output_tokens_wanted: _Optional[int] = ...) -> None: ...
+    attempts: _containers.RepeatedCompositeFieldContainer[VendorAttempt]
+    def __init__(self, used: _Optional[_Union[TokenUsage, _Mapping]] = ..., output_tokens_wanted: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ...) -> None: ...
 
 class ReleaseSession(_message.Message):
     __slots__ = ("used", "provenance", "close_cause", "attempts", "unpaid")
@@ -1581,7 +1583,7 @@ class SessionCreated(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., input_tokens_bound: _Optional[int] = ..., input_tokens_reserved: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., likely: _Optional[bool] = ..., final: _Optional[bool] = ..., counter_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionUpdated(_message.Message):
-    __slots__ = ("charging_id", "invocation_sequence_number", "used", "hold_added", "output_tokens_granted", "output_tokens_payable", "final")
+    __slots__ = ("charging_id", "invocation_sequence_number", "used", "hold_added", "output_tokens_granted", "output_tokens_payable", "final", "attempts")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
@@ -1589,6 +1591,7 @@ class SessionUpdated(_message.Message):
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     invocation_sequence_number: int
     used: TokenUsage
@@ -1596,7 +1599,8 @@ class SessionUpdated(_message.Message):
     output_tokens_granted: int
     output_tokens_payable: int
     final: bool
-    def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., final: _Optional[bool] = ...) -> None: ...
+    attempts: _containers.RepeatedCompositeFieldContainer[VendorAttempt]
+    def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., final: _Optional[bool] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
     __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid", "run_label")

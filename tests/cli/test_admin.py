@@ -156,7 +156,8 @@ def test_what_was_absorbed_is_shown_unit_by_unit() -> None:
     report = {"amounts_in": "micro_units", "accounts": 1_200, "in_transit": 2_500_000, "absorbed": LOSSES, "breaches": ["so"]}
     rows = shown_by(check_tables("audit", "breaches", report))
     assert rows == [
-        ["accounts", "1,200"], ["in transit", "2.5"], ["absorbed", "4 TOKEN"], ["absorbed", "0.0473 CNY"], ["breaches", "1"],
+        ["accounts", "1,200"], ["in transit, all units together", "2.5"], ["absorbed", "4 TOKEN"],
+        ["absorbed", "0.0473 CNY"], ["breaches", "1"],
     ]  # fmt: skip
     assert ["absorbed", "0"] in shown_by(check_tables("audit", "breaches", {**report, "absorbed": []}))
     compared: dict[str, Any] = {"entries": 5, "cdrs": 2, "files": 1, "differences": []}

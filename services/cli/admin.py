@@ -294,7 +294,7 @@ def check_tables(what: str, list_field: str, report: dict[str, Any]) -> list[Any
     numbers = {field: value for field, value in report.items() if isinstance(value, int) and field != "in_transit"}
     counts = [[field.replace("_", " "), f"{value:,}"] for field, value in numbers.items()]
     if "in_transit" in report:
-        counts.append(["in transit", format_amount(report["in_transit"])])
+        counts.append(["in transit, all units together", format_amount(report["in_transit"])])
     if "absorbed" in report:
         counts += [["absorbed", format_in_unit(loss["amount"], loss)] for loss in report["absorbed"]] or [["absorbed", "0"]]
     wrong = report[list_field]

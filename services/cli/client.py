@@ -14,8 +14,17 @@ from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder
 from services.cli.failures import CommandError, CommandFailed, NoAnswerError
 
 _TIMEOUT_S: Final = 30.0
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows none, because the admin token would go along to whatever address is named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Makes no request of a redirect: its status is the answer."""
+
+
 # The system may be on this machine or inside a cluster; what the environment says of proxies is meant for the way out.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -129,6 +138,8 @@ def find_system(data_dir: Path | None) -> System:
         url, token = os.environ["TOKENLINE_URL"], _token_of_environment()
         if not url.startswith(("http://", "https://")):
             raise CommandError(f"TOKENLINE_URL is {url!r}; it should begin with http:// or https://")
+        if "@" in url:
+            raise CommandError("TOKENLINE_URL has a user or a password, which nobody asks for; the token goes into TOKENLINE_TOKEN")
         if not token:
             raise CommandError(
                 "TOKENLINE_URL is set but TOKENLINE_TOKEN is not; put the admin token there, or its file into TOKENLINE_TOKEN_FILE"

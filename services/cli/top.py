@@ -4,6 +4,7 @@ It asks the operators' listener alone: metrics, partitions, and the accounts tha
 read, since a page of a large catalog has thousands.
 """
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -65,13 +66,23 @@ class Look(NamedTuple):
     missing: Sequence[str]
 
 
+class _Interval(click.FloatRange):
+    """Seconds between two looks; no bound holds for nan."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
 @click.command("top")
 @click.option("--once", is_flag=True, help="Show one page and end.")
 @click.option(
     "--interval",
     "interval_s",
     default=2.0,
-    type=click.FloatRange(0.2, 3_600),
+    type=_Interval(0.2, 3_600),
     metavar="SECONDS",
     help="Time between two looks, over which rates are taken. Default: 2.",
 )

@@ -1,7 +1,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +10,7 @@ from services.cli.admin import account_tables, check_tables, in_words_of_catalog
 from services.cli.main import command_line
 from services.cli.printing import fields_of, outline
 from tests.cli.processes import Up, run, up
+from tests.cli.stand_in import StandIn, serving
 
 TOKEN = 1_000_000
 
@@ -155,7 +156,8 @@ def test_what_was_absorbed_is_shown_unit_by_unit() -> None:
     report = {"amounts_in": "micro_units", "accounts": 1_200, "in_transit": 2_500_000, "absorbed": LOSSES, "breaches": ["so"]}
     rows = shown_by(check_tables("audit", "breaches", report))
     assert rows == [
-        ["accounts", "1,200"], ["in transit", "2.5"], ["absorbed", "4 TOKEN"], ["absorbed", "0.0473 CNY"], ["breaches", "1"],
+        ["accounts", "1,200"], ["in transit, all units together", "2.5"], ["absorbed", "4 TOKEN"],
+        ["absorbed", "0.0473 CNY"], ["breaches", "1"],
     ]  # fmt: skip
     assert ["absorbed", "0"] in shown_by(check_tables("audit", "breaches", {**report, "absorbed": []}))
     compared: dict[str, Any] = {"entries": 5, "cdrs": 2, "files": 1, "differences": []}
@@ -253,6 +255,32 @@ def test_the_environment_names_the_system_with_or_without_v1(system: Up, tmp_pat
     assert "is not served; give the address for operators" in refused.stderr
     refused = run("account", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN=token)
     assert "/v1/admin/accounts is not served" in refused.stderr
+
+
+class _Moved(StandIn):
+    """Sends everybody on, with all that they brought."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(302)
+        self.send_header("location", f"{self.path}&again")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+
+def test_the_admin_token_is_not_sent_on_to_another_address() -> None:
+    with serving(_Moved) as port:
+        refused = run("account", "list", TOKENLINE_URL=f"http://127.0.0.1:{port}", TOKENLINE_TOKEN="token")
+    assert (refused.exit_code, "answered 302; is this Tokenline's address?" in refused.output) == (2, True), refused.output
+    assert len(_Moved.asked) == 1
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
+    refused = run("account", "list", TOKENLINE_URL="http://me:s3cret@127.0.0.1:9", TOKENLINE_TOKEN="token")
+    assert (refused.exit_code, "the token goes into TOKENLINE_TOKEN" in refused.output) == (2, True)
+    assert "s3cret" not in refused.output
 
 
 def test_a_proxy_of_the_environment_is_not_asked(system: Up) -> None:

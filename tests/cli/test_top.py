@@ -210,6 +210,11 @@ def test_the_page_is_there_while_accounting_is_away(fault: CommandError, is_show
     assert (found.partitions, found.burning, found.missing) == ([], None, ["charging"])
 
 
+def test_an_interval_that_is_no_number_is_wrong_usage() -> None:
+    done = run("top", "--interval", "nan")
+    assert (done.exit_code, "'nan' is no number of seconds" in done.output) == (2, True)
+
+
 def test_a_system_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = run("top", "--once", "--data-dir", str(tmp_path))
     assert (done.exit_code, "start it with `tokenline up" in done.output) == (2, True)

@@ -71,6 +71,7 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
         "routes": {"openai_chat": (Route("acme", "acme-small", endpoint, model_id="small"),)},
         "equivalent_model_ids": (),
         "is_divided": False,
+        "only_for": frozenset(),
     }
     assert large.hidden_reasoning
     routes = large.routes["openai_chat"]

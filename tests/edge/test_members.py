@@ -198,6 +198,10 @@ async def test_an_account_is_found_by_the_operators_own_id(running: Cell) -> Non
     other = await opened(running, "other external")
     taken = await told(running, "account", "name", other, "--external-id", "138-0000")
     assert "has the external ID '138-0000'" in taken.stderr
+    everyone = (await running.admin("GET", "/accounts")).json["data"]
+    refused = await running.admin("POST", "/accounts", {"external_id": "138-0000"})
+    assert (refused.status, refused.error["code"], refused.error["param"]) == (409, "already_exists", "external_id")
+    assert (await running.admin("GET", "/accounts")).json["data"] == everyone, "nothing is opened for an ID that is taken"
     await said(running, "account", "name", other, "--external-id", "139-0000")
     everyone = (await running.admin("GET", "/accounts")).json["data"]
     assert [each["account_id"] for each in everyone] == sorted(each["account_id"] for each in everyone)

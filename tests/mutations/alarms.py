@@ -130,4 +130,25 @@ ALARMS: Final = (
         'certificate_fault=""',
         "tests/cli/test_vendor_certificate.py",
     ),
+    one(
+        "the admin token goes along where a redirect leads",
+        "services/cli/client.py",
+        "urllib.request.ProxyHandler({}), _NoRedirects)",
+        "urllib.request.ProxyHandler({}))",
+        "tests/cli/test_admin.py",
+    ),
+    one(
+        "headers for a collector that cannot be read are shown with their secrets",
+        _TRACES,
+        "_HEADER.fullmatch(header.strip()) is None",
+        "False",
+        "tests/cli/test_traces.py",
+    ),
+    one(
+        "a client that leaves soon is a failure of its vendor",
+        "services/edge/call/call.py",
+        "self._given_up = loop.time() < until_s",
+        "self._given_up = False",
+        "tests/edge/call/test_ends.py",
+    ),
 )

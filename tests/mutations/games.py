@@ -429,6 +429,13 @@ _OF_ONCE: Final = (
         _IN_GAMES,
     ),
     one(
+        "what is withdrawn is sold",
+        _PRICES,
+        "    if rules.withdrawn:\n",
+        "    if False:\n",
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
         "a subscription is in its own way",
         _ONCE,
         " and subscription.subscription_id != changed_id:\n",

@@ -248,6 +248,13 @@ PHONE_BILL: Final[tuple[Mutation, ...]] = (
         _OF_CLIENT,
     ),
     one(
+        "parts of a thousandth that go back are a difference",
+        _COMPARISON,
+        "item.amount if item.paid_by == CREDIT_LINE or item.amount < 0 else 0",
+        "item.amount if item.paid_by == CREDIT_LINE else 0",
+        _OF_COMPARISON,
+    ),
+    one(
         "a payment that nobody asked for is no difference",
         _COMPARISON,
         '            elif paid.payment_status == "succeeded" and not await self._is_under_way(paid):\n',

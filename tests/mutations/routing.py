@@ -383,6 +383,20 @@ _OPEN_ROUTES: Final = (
         _OPENED,
     ),
     _one(
+        "a model of a dedicated line is listed for all",
+        _OFFERED,
+        "if offering.offering_id not in only_for}",
+        "if not only_for}",
+        "tests/edge/test_models.py",
+    ),
+    _one(
+        "what was bought is not listed",
+        "services/edge/api/models.py",
+        "        for held in (own, *bought):\n",
+        "        for held in (own,):\n",
+        "tests/edge/test_models.py",
+    ),
+    _one(
         "a dedicated route is sold to free counts",
         "services/edge/api/token_counts.py",
         "plan.keep(lambda route: route.is_open_to(offering_id, required),",

@@ -405,6 +405,11 @@ def not_found(code: str, message: str, param: str | None = None) -> Problem:
     return Problem(404, INVALID_REQUEST, code, message, param=param)
 
 
+def name_taken(message: str, param: str) -> Problem:
+    """409. Something else has the name that this is to get."""
+    return Problem(409, INVALID_REQUEST, "already_exists", message, param=param, headers=(_NO_RETRY,))
+
+
 def internal_error() -> Problem:
     """500. A fault of ours; the log has it under the request's ID."""
     return Problem(500, SERVER_ERROR, "internal_error", "Internal error. Quote the request ID of this answer's header to support.")

@@ -240,6 +240,21 @@ async def test_an_owner_that_the_config_does_not_reach_is_told_once_a_minute(cap
     await lane.close()
 
 
+async def test_an_owner_that_is_away_without_a_broken_stream_is_told_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
+    class Away(ScriptedStream):
+        async def wait_for_connection(self) -> None:
+            await asyncio.sleep(70.0)
+
+    caplog.set_level("INFO")
+    lane = Lane("", ScriptedChannel(Away()), lambda _: None, lambda _: [])  # type: ignore[arg-type]  # a double
+    await asyncio.sleep(71.0)
+    await lane.close()
+    away, still, again = [record.getMessage() for record in caplog.records if record.name.endswith("charging.lane")]
+    assert away == still
+    assert away.startswith("accounting cannot be reached, calls of its accounts get 503: look whether it runs")
+    assert again == "accounting is reached again"
+
+
 async def test_a_stream_of_owners_that_breaks_is_asked_for_ever_more_slowly(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(ScriptedChannel):
         asked = 0

@@ -15,11 +15,13 @@ from services.edge.api.admin.command import ask_updated, give
 from services.edge.api.admin.limits import counter_json, limits_json
 from services.edge.api.admin.orders import order_json, subscription_json
 from services.edge.api.admin.transfers import transfer_json
+from services.edge.http.problems import name_taken
 from services.runtime.clients import answer
-from services.runtime.errors import from_rpc
+from services.runtime.errors import ServiceError, from_rpc
 from services.runtime.identifiers import derived_name
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
 
 
 class _AccountToOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +41,8 @@ def account_routes(
         wanted = parse(await request.body(), _AccountToOpen)
         key = wanted.idempotency_key or secrets.token_hex(16)
         account_id = derived_name("acct", key)
+        if wanted.external_id is not None:
+            await _expect_free(authentication, wanted.external_id, account_id)
         opening = accounting_pb2.OpenAccountRequest(account_id=account_id, offering_id=wanted.offering_id or "")
         opened = (await give(request, accounting.OpenAccount, opening)).account
         # A repeat after a failure between the two calls finds the account open and adds the member that is missing.
@@ -80,9 +84,31 @@ def account_routes(
 async def name_in(
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", account_id: str, external_id: str
 ) -> None:
-    """Gives an account its external ID. Errors: `ServiceError` ACCOUNT_UNKNOWN, ALREADY_EXISTS."""
+    """Gives an account its external ID. Errors: `ServiceError` ACCOUNT_UNKNOWN; `Problem` 409 where another account has it."""
     naming = authentication_pb2.NameAccountRequest(account_id=account_id, external_id=external_id)
-    await ask_updated(authentication.NameAccount(naming, timeout=TIMEOUT_S), "authentication")
+    try:
+        await ask_updated(authentication.NameAccount(naming, timeout=TIMEOUT_S), "authentication")
+    except ServiceError as error:
+        if error.reason != errors_pb2.ERROR_REASON_ALREADY_EXISTS:
+            raise
+        raise name_taken(error.message, "external_id") from None
+
+
+async def account_named(authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", external_id: str) -> str:
+    """The account that has an external ID; empty: none has it."""
+    listing = authentication_pb2.ListAccountsRequest(external_id=external_id, page_size=1)
+    accounts = (await ask_updated(authentication.ListAccounts(listing, timeout=TIMEOUT_S), "authentication")).accounts
+    return accounts[0].account_id if accounts else ""
+
+
+async def _expect_free(
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", external_id: str, account_id: str
+) -> None:
+    """Refuses an external ID that another account has, before an account is opened that would be left without one."""
+    owner = await account_named(authentication, external_id)
+    if owner not in ("", account_id):
+        message = f"account {owner} has the external ID {external_id!r}; give another one, or use that account. None was opened"
+        raise name_taken(message, "external_id")
 
 
 async def account_of(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", account_id: str) -> accounting_pb2.Account:

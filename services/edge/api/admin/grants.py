@@ -7,12 +7,13 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 
 from services.edge.api.account_json import bucket_json
-from services.edge.api.admin.body import TIMEOUT_S, Name, parse, valid_until
-from services.edge.api.admin.command import ask_updated, give
+from services.edge.api.admin.accounts import account_named
+from services.edge.api.admin.body import Name, parse, valid_until
+from services.edge.api.admin.command import give
 from services.edge.http.problems import not_found
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
-from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
+from tokenline.authentication.v1 import authentication_pb2_grpc
 
 
 class _Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,9 +72,8 @@ def grant_routes(
 
 async def _account_of(authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", external_id: str) -> str:
     """The account of an ID of the operator's systems. Errors: `ServiceError`; `Problem` 404 where there is none."""
-    listing = authentication_pb2.ListAccountsRequest(external_id=external_id, page_size=1)
-    accounts = (await ask_updated(authentication.ListAccounts(listing, timeout=TIMEOUT_S), "authentication")).accounts
-    if not accounts:
+    account_id = await account_named(authentication, external_id)
+    if not account_id:
         message = f"No account has the external_id {external_id!r}: open one with it, or give it to the account that is meant."
         raise not_found("account_not_found", message, "external_id")
-    return accounts[0].account_id
+    return account_id

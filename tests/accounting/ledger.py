@@ -254,7 +254,7 @@ def fault_of(answer: Answer) -> str:
 
 
 def check_conservation(account: Account, serving_since_us: int | None = None) -> None:
-    """Every bucket and every debt adds up, nothing is negative, and every hold is reserved.
+    """Every bucket and every debt adds up, nothing is negative, every hold is reserved, and buckets burn in their order.
 
     With `serving_since_us`, since when its owner serves: what is due next will be looked at in time.
     """
@@ -268,6 +268,7 @@ def check_conservation(account: Account, serving_since_us: int | None = None) ->
         assert min(parts) >= 0, bucket
         assert bucket.reserved == held.get(bucket_id, 0), (bucket, account.sessions)
         assert not (bucket.ended and bucket.remaining), bucket
+    assert account.burn_order == sorted(account.burn_order, key=lambda bucket_id: account.buckets[bucket_id].burn_key())
     for debt in account.debts.values():
         assert min(debt.incurred, debt.repaid, debt.written_off, debt.outstanding) >= 0, debt
     if serving_since_us is None:

@@ -3,9 +3,24 @@
 import pytest
 
 from services.accounting.core.commands import CreateSession, Failed, Granted, GrantedNow, Refused, Settled, UpdateSession
+from services.accounting.core.terms import LimitKind, Scope
 from services.accounting.rpc.answers import fill_result
-from tests.accounting.ledger import ACCOUNT_ID, HOUR, MINUTE, SECOND, UNIT, check_conservation, fault_of, release_command, usage
-from tests.accounting.shop import Shopper
+from tests.accounting.ledger import (
+    ACCOUNT_ID,
+    EACH,
+    HOUR,
+    MINUTE,
+    SECOND,
+    UNIT,
+    catalog_of,
+    check_conservation,
+    fault_of,
+    flat,
+    offering,
+    release_command,
+    usage,
+)
+from tests.accounting.shop import Shopper, limit
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # A session that is renewed as often is not swept.
@@ -48,6 +63,31 @@ def test_a_grant_says_when_the_first_of_its_subjects_ends_and_which_one_that_is(
     renewed = shopper.update(charging_id, 3, usage(input=10), 0)
     assert isinstance(renewed, GrantedNow)
     assert (renewed.ends_in_us, renewed.ending_subject) == (2 * HOUR - HALF, KEY)
+
+
+def test_a_grant_with_an_end_says_all_that_one_without_says(shopper: Shopper) -> None:
+    _, without = shopper.create(10, 100, metered=True)
+    shopper.limits(KEY, valid_until_us=shopper.now_us + HOUR)
+    _, granted = shopper.create(10, 100, metered=True)
+    told = {field: getattr(without, field) for field in without.__struct_fields__}
+    assert granted == GrantedNow(**told, ends_in_us=HOUR, ending_subject=KEY)
+
+
+def test_a_create_with_other_content_is_a_conflict_whenever_its_key_ends(shopper: Shopper) -> None:
+    shopper.limits(KEY, valid_until_us=shopper.now_us + HOUR)
+    charging_id, _ = shopper.create(10, 100)
+    other = shopper.create_command(11, 100, charging_id=charging_id)
+    assert fault_of(shopper.unchanged_by(other)) == "IDEMPOTENCY_CONFLICT"
+
+
+def test_a_session_ends_as_it_began_when_its_offering_is_no_longer_in_the_catalog(shopper: Shopper) -> None:
+    shopper.limits(KEY, limit("tpm", Scope.KEY, LimitKind.TOKEN_RATE, 600, burst=200))
+    charging_id, _ = shopper.create(10, 100, metered=True)
+    shopper.catalog = catalog_of(offering({"flat": flat(EACH)}, offering_id="another"))
+    assert shopper.update(charging_id, 2, usage(10, 20), 100).output_granted == 100
+    assert shopper.release(charging_id, 3, usage(10, 30)) == Settled("TOKEN", 40 * UNIT, 0)
+    # What it used counts against the limit of its key.
+    assert shopper.state.arrivals == {f"tpm@{KEY}": (shopper.now_us + 4 * SECOND) * 1_000}
 
 
 @pytest.mark.parametrize("subject", [KEY, MEMBER])

@@ -11,8 +11,9 @@ from services.accounting.core.account.evolve import evolve, upgraded
 from services.accounting.core.amounts import first_classes
 from services.accounting.core.commands import CloseCause
 from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled
-from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.offerings import ChargingCatalog, Schedule, TariffVersion, TariffWindow
 from services.accounting.core.terms import Payment
+from services.tariff_windows import Hours
 from services.token_classes import NOTHING, folded
 from tests.accounting.ledger import (
     ACCOUNT_ID,
@@ -62,6 +63,14 @@ def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts(first: Ch
     assert {model: len(each.tiers[0].rates) for model, each in schedule.versions[0].rates.items()} == {"flat": 5, "first": 5}
     (owed,) = first.wholesale("flat", START_US)
     assert (owed.vendor_id, owed.vendor_model_id, owed.tariff) == ("acme", "m", first_classes(LATER))
+
+
+def test_windows_of_hours_stay_with_the_first_classes() -> None:
+    night = (Hours(frozenset(range(7)), 60, 120),)
+    version = TariffVersion(0, {"flat": LATER}, (TariffWindow(night, {"flat": LATER}),))
+    windowed = catalog_of(offering({"flat": LATER})._replace(schedules=(Schedule("TOKEN", (version,)),))).for_first_release()
+    ((kept,),) = (each.versions for each in windowed.offerings["default"].schedules)
+    assert kept.windows == (TariffWindow(night, {"flat": first_classes(LATER)}),)
 
 
 def test_later_classes_are_charged_folded_in_updates_releases_and_events(first: ChargingCatalog) -> None:

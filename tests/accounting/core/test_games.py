@@ -28,7 +28,15 @@ from services.accounting.core.commands import (
     TransferView,
     WriteOffDebt,
 )
-from services.accounting.core.entries import BucketGranted, DebtRepaid, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
+from services.accounting.core.entries import (
+    BucketGranted,
+    DebtRepaid,
+    OrderCompleted,
+    OrderFailed,
+    PriceReturned,
+    SessionSettled,
+    SubscriptionEnded,
+)
 from services.accounting.core.sales.credit import credit_of, worth
 from services.accounting.core.terms import Cycle, Payment, Period
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, replayed, state_of, usage
@@ -488,6 +496,7 @@ def test_a_subscription_is_refunded_for_what_is_left_and_ends(buyer: Shopper) ->
     go_to(buyer, "2026-11-10 12:00")
     # 6 of 10 tokens, 20 of 30 days.
     assert returned(refund(buyer, order.subscription_id)) == Returned(CNY, 5_940_000, 0, ())
+    assert [entry.reason for entry in buyer.last_entries if isinstance(entry, SubscriptionEnded)] == ["refunded"]
     assert buyer.state_of_subscription(order.subscription_id)[0] == "ended"
     assert sum(bucket.remaining for bucket in buyer.state.buckets.values()) == 5_940_000
     command = RefundPurchase(ACCOUNT_ID, order.subscription_id, "moved away", "refund")

@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
+from services.accounting.core.account.due import next_due_us
 from services.accounting.core.account.state import ENDED_MEMORY_US
 from services.accounting.core.amounts import GRANTED_MAX
 from services.accounting.core.commands import BucketAdded, EndTransfer, ReceiveTransfer, SendTransfer, TransferView
 from services.accounting.core.transfers import arriving_bucket
-from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, Ledger, fault_of, flat, offering, usage
+from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, SECOND, UNIT, Ledger, fault_of, flat, offering, usage
 from tests.accounting.shop import CNY, Shopper, allowance, for_sale
 
 GETTER_ID = "acct-9876543210"
@@ -48,6 +49,14 @@ def test_a_gift_that_has_ended_is_remembered_for_as_long_as_an_ended_bucket(give
         giver.pass_time(pause_us)
         giver.grant(UNIT)
         assert list(giver.state.transfers) == known
+
+
+def test_a_gift_on_its_way_is_tried_again_after_five_seconds(giver: Shopper) -> None:
+    transfer_id = sent(giver, 1)
+    assert next_due_us(giver.state) == giver.now_us + 5 * SECOND
+    giver.ask(EndTransfer(ACCOUNT_ID, transfer_id, ""))
+    due_us = next_due_us(giver.state)
+    assert due_us == giver.state.buckets[bucket_id_of(giver)].valid_until_us
 
 
 def test_who_owes_in_any_unit_gives_nothing_until_it_is_paid(giver: Shopper) -> None:

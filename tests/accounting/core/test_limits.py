@@ -379,6 +379,15 @@ def test_tokens_that_come_late_count_from_when_they_come() -> None:
     assert refusal(shopper, 1, 1).retry_after_us == SECOND // 10
 
 
+def test_a_single_token_that_comes_late_counts_from_when_it_comes() -> None:
+    shopper = shop(TPM)
+    charging_id = shopper.open_call(10, 0)
+    shopper.pass_time(20 * SECOND)
+    shopper.release(charging_id, 2, usage(11))
+    # The tenth of a second that it takes.
+    assert shopper.state.arrivals == {"tpm@account": (shopper.now_us + SECOND // 10) * 1_000}
+
+
 def test_a_session_is_not_held_to_the_window_after_its_own() -> None:
     shopper = shop(limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 200 * UNIT, unit="TOKEN", window_us=40 * SECOND))
     charging_id, granted = shopper.create(10, 150, metered=True)

@@ -50,6 +50,24 @@ def test_more_of_a_session_of_two_tariffs_holds_no_more_than_it_needs() -> None:
     assert list(hold.values()) == [100 * UNIT, 110 * UNIT]
 
 
+def test_more_of_a_session_is_granted_only_as_far_as_its_longer_hold_pays_for() -> None:
+    # Input is dear where output is cheap: a longer hold there pays for all of the input, and so for less of the output.
+    tokens = tariff("TOKEN", (-1, *(3 * EACH,) * 3, *(EACH,) * 2))
+    ledger = Ledger(catalog_of(both(main=tokens, overage=tariff(CNY, (-1, *(EACH,) * 3, *(3 * EACH,) * 2)))))
+    ledger.grant(20 * UNIT)
+    ledger.grant(200 * UNIT, unit=CNY)
+    other, _ = ledger.create(0, 14)
+    charging_id, granted = ledger.create(4, 200, metered=True)
+    assert granted.output_granted == 64
+    ledger.release(other, 2, usage())
+    # The 6 TOKEN held before are two tokens of input; 14 more would be 14 of output, but 20 are four of input and eight of output.
+    more = ledger.update(charging_id, 2, usage(), 200)
+    assert (more.output_granted, more.final) == (8 + 200 // 3, True)
+    assert list(ledger.state.sessions[charging_id].hold.values()) == [20 * UNIT, 200 * UNIT]
+    settled = ledger.release(charging_id, 3, usage(4, more.output_granted))
+    assert settled == Settled("TOKEN", 20 * UNIT, 0, ((CNY, 198 * UNIT, 0),))
+
+
 # Scope
 
 

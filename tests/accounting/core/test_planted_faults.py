@@ -313,9 +313,9 @@ def test_a_session_does_not_hope_for_its_own_hold() -> None:
 # Notices
 
 
-@pytest.mark.parametrize(("used", "percents"), [(49, []), (50, [50]), (79, [50]), (80, [80]), (100, [80])])
+@pytest.mark.parametrize(("used", "percents"), [(4_999, []), (5_000, [50]), (7_999, [50]), (8_000, [80]), (10_000, [80])])
 def test_a_notice_is_given_when_its_share_is_reached_exactly(used: int, percents: list[int]) -> None:
-    ledger = Shopper(for_sale("pack", lasting(100, notice_percents=(50, 80)), cycle=None))
+    ledger = Shopper(for_sale("pack", lasting(10_000, notice_percents=(50, 80)), cycle=None))
     ledger.order("pack")
     ledger.event(usage(used))
     assert [entry.percent for entry in ledger.last_entries if isinstance(entry, NoticeReached)] == percents

@@ -29,7 +29,14 @@ from services.accounting.core.commands import (
 from services.accounting.core.corrections import set_limits
 from services.accounting.core.cycles import period_bounds_us
 from services.accounting.core.due import due_entries
-from services.accounting.core.entries import BucketGranted, OrderFailed, PriceCharged, SessionSettled, SubscriptionEnded
+from services.accounting.core.entries import (
+    BucketGranted,
+    OrderFailed,
+    PriceCharged,
+    SessionSettled,
+    SubscriptionEnded,
+    SubscriptionSuspended,
+)
 from services.accounting.core.sales.credit import credit_of
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.runtime.identifiers import derived_name
@@ -113,6 +120,17 @@ def test_a_free_cycle_that_followed_a_paid_one_during_a_standstill_is_the_presen
     assert (subscription.state, subscription.terms.offering_id) == ("active", "free-daily")
     assert shopper.now_us < subscription.cycle_end_us <= shopper.now_us + 2 * DAY
     assert shopper.free == {"TOKEN": 10}
+
+
+def test_a_subscription_that_is_not_renewed_by_itself_ends_with_its_cycle_and_is_paid_once(shopper: Shopper) -> None:
+    shopper.money(20, valid_for_us=100 * DAY)
+    subscription_id = shopper.order("once", Payment.PREPAID).subscription_id
+    end_us = shopper.state.subscriptions[subscription_id].cycle_end_us
+    shopper.pass_time(40 * DAY)
+    shopper.ask(ApplyDue(ACCOUNT_ID))
+    ended = [entry for entry in shopper.last_entries if isinstance(entry, SubscriptionEnded)]
+    assert ended == [SubscriptionEnded(ACCOUNT_ID, end_us, subscription_id, "its last cycle is over")]
+    assert [entry.amount for entry in shopper.entries if isinstance(entry, PriceCharged)] == [9_900_000]
 
 
 def test_an_order_is_due_at_its_end_for_as_long_as_it_waits(shopper: Shopper) -> None:
@@ -229,6 +247,7 @@ def test_a_renewal_without_grace_that_is_not_paid_ends_at_once_and_asks_for_noth
     poke(shopper)
     ended = [entry for entry in shopper.last_entries if isinstance(entry, SubscriptionEnded)]
     assert ended == [SubscriptionEnded(ACCOUNT_ID, end_us, subscription.subscription_id, "not paid")]
+    assert not any(isinstance(entry, SubscriptionSuspended) for entry in shopper.entries)
     assert all(each.state == "completed" for each in shopper.state.orders.values())
     assert "TOKEN" not in shopper.free
 
@@ -413,7 +432,10 @@ def test_names_are_derived_from_the_key_of_the_command(shopper: Shopper) -> None
     order = shopper.order("ten", Payment.PREPAID, key="mine")
     assert order.order_id == derived_name("ord", ACCOUNT_ID, "mine")
     assert order.subscription_id == derived_name("sub", ACCOUNT_ID, "mine")
-    assert order.bucket_ids == (derived_name("bkt", ACCOUNT_ID, f"order:{order.order_id}/main"),)
+    (bucket_id,) = order.bucket_ids
+    assert bucket_id == derived_name("bkt", ACCOUNT_ID, f"order:{order.order_id}/main")
+    # No command granted this bucket, so no key is its.
+    assert shopper.state.buckets[bucket_id].idempotency_key == ""
 
 
 @pytest.mark.parametrize("payment", [Payment.PREPAID, Payment.EXTERNAL])

@@ -96,7 +96,11 @@ def assert_each_field_counts(ledger: Shopper, command: Command, **others: object
         value = others.get(field, other_value(getattr(command, field)))
         other: Any = msgspec.structs.replace(command, **{field: value})
         assert digest_of(other) != digest_of(command), field
-        assert fault_of(ledger.unchanged_by(other)) == "IDEMPOTENCY_CONFLICT", field
+        refused = ledger.unchanged_by(other)
+        assert fault_of(refused) == "IDEMPOTENCY_CONFLICT", field
+        assert isinstance(refused, Failed)
+        # Whoever sent it is told which of their keys it is.
+        assert "the idempotency key key was used for " in refused.message, field
     assert type(ledger.unchanged_by(command)) is type(done)
 
 

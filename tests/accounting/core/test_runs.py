@@ -701,10 +701,9 @@ def test_of_many_ended_runs_the_last_thousand_are_kept(agent: Agent) -> None:
 def test_a_minted_key_without_its_run_is_refused(agent: Agent) -> None:
     create = msgspec.structs.replace(agent.create_command(1, 0), key_id="forgotten", key_is_minted=True)
     refused = refusal(agent.unchanged_by(create))
-    assert (refused.code, refused.limit_id, refused.message) == (
-        ResultCode.END_USER_SERVICE_REJECTED,
-        "end@key:forgotten",
-        "the time of key:forgotten has ended",
+    code, ended = ResultCode.END_USER_SERVICE_REJECTED, "the time of key:forgotten has ended"
+    assert refused == Refused(
+        code, "", 0, 0, 0, held=False, limit_id="end@key:forgotten", message=ended, offering_id=refused.offering_id
     )
     assert agent.refused("child", "forgotten") == ("SUBJECT_ENDED", "the time of key:forgotten has ended")
     agent.mint("forgotten")

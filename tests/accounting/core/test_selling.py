@@ -505,7 +505,7 @@ def test_quota_and_universal_mode_side_by_side_burn_in_order_whole_tokens_each(s
 def test_who_calls_a_model_that_the_plan_does_not_hold_is_told_so() -> None:
     shopper = Shopper(
         for_sale("small", allowance(5), model_ids=frozenset({"flat"})),
-        for_sale("wide", allowance(3), model_ids=frozenset({"other"})),
+        for_sale("wide", allowance(4), model_ids=frozenset({"other"})),
     )
     shopper.order("small")
     assert message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other"))) == (
@@ -514,6 +514,9 @@ def test_who_calls_a_model_that_the_plan_does_not_hold_is_told_so() -> None:
     )
     # With something for this model, too little of it is what is said; and money of one's own is no plan.
     shopper.order("wide")
+    assert message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other"))) == ""
+    # Nor is it said where another call holds half of what there is for it.
+    shopper.open_call(2, 0, model="other")
     assert message_of_refusal(shopper.ask(shopper.create_command(10, 100, model="other"))) == ""
     poor = Shopper(TEN)
     poor.money(5)

@@ -87,6 +87,13 @@ _OF_RECORDS: Final = (
         _IN_RECORDS,
     ),
     one(
+        "a session is granted more than its longer hold pays for",
+        "services/accounting/core/sessions/extend.py",
+        "        granted = held.output\n",
+        "",
+        _IN_LINES,
+    ),
+    one(
         "a vendor's attempts stand in every record",
         _RECORDS,
         "attempts=facts.attempts if index == 0 else ()",

@@ -18,8 +18,23 @@ _STATE: Final = "services/accounting/core/account/state.py"
 _SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
 _IN_BUNDLES: Final = "tests/accounting/core/test_bundles.py"
 _IN_GAMES: Final = "tests/accounting/core/test_games.py"
+_IN_RARELY: Final = "tests/accounting/core/test_rarely.py"
 
 _OF_CHANGES: Final = (
+    one(
+        "a subscription that is not renewed by itself is renewed and paid again",
+        _ACCOUNT_SALES,
+        "next_terms=entry.terms if entry.terms.automatic_renewal else None,",
+        "next_terms=entry.terms,",
+        _IN_RARELY,
+    ),
+    one(
+        "money that comes gives more time for a payment outside",
+        _RENEWALS,
+        'if subscription.state == "suspended" or not subscription.terms.grace_us:',
+        "if not subscription.terms.grace_us:",
+        _IN_RARELY,
+    ),
     one(
         "a change to the same offering begins a new cycle",
         _SUBSCRIPTIONS,

@@ -63,6 +63,8 @@ def test_a_request_rate_lets_a_burst_through_and_then_one_an_interval() -> None:
     shopper.open_call(1, 1)
     refused = refusal(shopper, 1, 1)
     assert (refused.code, refused.limit_id, refused.held) == (ResultCode.RATE_LIMITED, "rpm@account", False)
+    # No balance is in the way, in whatever unit.
+    assert (refused.unit, refused.needed, refused.free, refused.reserved) == ("", 0, 0, 0)
     assert refused.retry_after_us == 10 * SECOND
     shopper.pass_time(refused.retry_after_us - 1)
     assert refusal(shopper, 1, 1).retry_after_us == 1
@@ -498,6 +500,10 @@ def test_who_asks_is_told_what_each_limit_leaves_the_key() -> None:
     shopper = shop(RPM, TPM, hour, day, cap, parallel)
     shopper.now_us = int(datetime(2026, 11, 23, 12, 30, tzinfo=ZoneInfo(SHANGHAI)).timestamp()) * 1_000_000
     midnight_us = shopper.now_us + 11 * HOUR + 30 * MINUTE
+    # Where no key asks, no limit is told.
+    whole = shopper.ask(ReadAccount(ACCOUNT_ID))
+    assert isinstance(whole, AccountView)
+    assert whole.limits == ()
     before = left(shopper)
     assert before["rpm@account"] == LimitLeft("account", RPM, 0, 0, 2, 0, 0)
     # A window of its own begins with the next call; that of the calendar has begun.

@@ -176,7 +176,7 @@ def test_units_are_disjoint_over_tariffs_and_the_whole_adds_up() -> None:
     used = usage(input=10, cached_input=5, output=9, reasoning=2)
     ledger.release(charging_id, 2, used)
     records = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
-    assert [entry.tariff.unit for entry in records] == ["TOKEN", CNY]
+    assert [(entry.tariff.unit, entry.offering_id) for entry in records] == [("TOKEN", "default"), (CNY, "default")]
     assert tuple(map(sum, zip(*(entry.usage for entry in records), strict=True))) == used
     # ceil(10 x 0.333333) are all four micro-units.
     assert records[0].class_amounts == (4, 0, 0, 0, 0)
@@ -316,6 +316,20 @@ def test_nobody_is_refused_for_what_others_only_reserve() -> None:
     for charging_id in (first, second):
         ledger.release(charging_id, 2, usage(input=40, cached_input=960, output=10))
     assert ledger.state.debts == {}
+
+
+def test_a_session_that_held_nothing_holds_of_all_buckets_once_others_free_them() -> None:
+    ledger = agents()
+    # The first one has enough for the input alone.
+    buckets = [ledger.grant(amount * UNIT) for amount in (110, 310)]
+    first, _ = expect(ledger, 100)
+    second, granted = expect(ledger, 100, output_limit=300)
+    assert isinstance(granted, Granted)
+    assert (granted.output_granted, ledger.state.sessions[second].hold) == (64, {})
+    ledger.release(first, 2, usage())
+    # A quarter of a window more.
+    assert ledger.update(second, 2, usage(), 300).output_granted == 64 + 16
+    assert [ledger.amounts(bucket)[:2] for bucket in buckets] == [(0, 110 * UNIT), (0, 310 * UNIT)]
 
 
 def test_what_the_account_cannot_pay_even_at_the_least_is_refused() -> None:

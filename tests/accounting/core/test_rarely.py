@@ -32,6 +32,7 @@ from services.accounting.core.due import due_entries
 from services.accounting.core.entries import (
     BucketGranted,
     OrderFailed,
+    OrderPlaced,
     PriceCharged,
     SessionSettled,
     SubscriptionEnded,
@@ -131,6 +132,29 @@ def test_a_subscription_that_is_not_renewed_by_itself_ends_with_its_cycle_and_is
     ended = [entry for entry in shopper.last_entries if isinstance(entry, SubscriptionEnded)]
     assert ended == [SubscriptionEnded(ACCOUNT_ID, end_us, subscription_id, "its last cycle is over")]
     assert [entry.amount for entry in shopper.entries if isinstance(entry, PriceCharged)] == [9_900_000]
+
+
+def test_a_free_cycle_that_begins_after_a_pause_began_with_its_day(shopper: Shopper) -> None:
+    subscription_id = shopper.order("free-daily").subscription_id
+    shopper.pass_time(10 * DAY)
+    shopper.open_call(1, 1)
+    begin_us, end_us = period_bounds_us(Period.DAY, SHANGHAI, shopper.now_us)
+    subscription = shopper.state.subscriptions[subscription_id]
+    assert (subscription.cycle_number, subscription.cycle_start_us, subscription.cycle_end_us) == (11, begin_us, end_us)
+    (bucket,) = [each for each in shopper.state.buckets.values() if not each.ended]
+    assert (bucket.created_us, bucket.valid_until_us) == (begin_us, end_us)
+
+
+def test_money_that_comes_while_a_payment_outside_is_asked_for_leaves_no_more_time_for_it(shopper: Shopper) -> None:
+    shopper.confirm(shopper.order("ten", Payment.EXTERNAL))
+    shopper.pass_time(31 * DAY)
+    poke(shopper)
+    asked = awaiting(shopper)
+    expires_us = asked.expires_us
+    shopper.pass_time(DAY)
+    shopper.money(1)
+    assert awaiting(shopper).expires_us == expires_us
+    assert [entry.order_id for entry in shopper.entries if isinstance(entry, OrderPlaced)].count(asked.order_id) == 1
 
 
 def test_an_order_is_due_at_its_end_for_as_long_as_it_waits(shopper: Shopper) -> None:
@@ -400,6 +424,12 @@ def test_a_grant_that_somebody_gave_a_reason_for_is_an_adjustment(reason: str, s
     (granted,) = ledger.last_entries
     assert isinstance(granted, BucketGranted)
     assert (granted.source, granted.reason, granted.priority, granted.repaid) == (source, reason, 7, 0)
+
+
+def test_a_grant_has_no_reason_unless_somebody_gives_one() -> None:
+    ledger = Ledger()
+    bucket = ledger.bucket(ledger.grant(UNIT))
+    assert bucket.source == ""
 
 
 def test_money_that_a_downgrade_gives_back_says_whence_it_came_and_repays_what_is_owed(shopper: Shopper) -> None:

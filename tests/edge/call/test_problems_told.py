@@ -7,18 +7,31 @@ from services.edge.call.usage import with_error, within_error
 from services.edge.http.problems import INVALID_REQUEST, Problem
 from services.edge.routing.router import FailedAttempt
 from services.edge.vendors.profile import Meaning
-from services.edge.vendors.vendor import VendorFailure, VendorFault
+from services.edge.vendors.vendor import Outcome, VendorFailure, VendorFault
 from tests.edge.call.scene import catalog
 
 KEY = "sk-0123456789abcdef"
 
 
-def problem(meaning: Meaning, fault: VendorFault) -> Problem:
+def problem(meaning: Meaning | None, fault: VendorFault | None, outcome: Outcome = "refused") -> Problem:
     """The problem of a call whose only vendor refused it so."""
     model = catalog().model("solo")
     assert model is not None
     (route,) = model.routes["openai_chat"]
-    return problem_of([FailedAttempt(route, VendorFailure("refused", fault.http_status), fault, meaning)], [KEY], 0)
+    status = fault.http_status if fault is not None else 0
+    return problem_of([FailedAttempt(route, VendorFailure(outcome, status), fault, meaning)], [KEY], 0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("garbage", "The model's vendor failed to answer."),
+        ("unreachable", "The model's vendor cannot be reached at the moment. Try again."),
+        ("timeout", "The model's vendor cannot be reached at the moment. Try again."),
+    ],
+)
+def test_a_vendor_without_an_answer_is_told_in_our_own_words(outcome: Outcome, said: str) -> None:
+    assert problem(None, None, outcome).message == said
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The meter's bound of its own count."""
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from services.edge.call.dialect import InputSize, Step
 from services.edge.call.usage import InputTokens, MediaTokens, Meter, Source, Used, measure, measure_exactly
 from services.edge.catalog import TokenizerFamily
-from services.edge.tokens.estimate import estimate, most
+from services.edge.tokens.estimate import estimate, low, most
 from services.edge.tokens.media import Document, Image, ImageRule
 from services.edge.tokens.size import size_of
 from services.edge.tokens.sound import Sound
@@ -73,7 +74,7 @@ class Counted:
         return len(text) // 5
 
 
-def meter_of(count: Counted) -> Meter:
+def meter_of(count: Callable[[str], int]) -> Meter:
     return Meter(InputTokens(9, 3, 5), 1, count, input_max=100_000, output_max=100_000, output_held=lambda: 100_000)
 
 
@@ -91,6 +92,16 @@ def test_long_texts_are_handed_out_and_short_ones_counted() -> None:
     of_steps.add(Step(said="word "))
     assert of_steps.used().charged == (3, 0, 0, 11_001, 1_000)
     assert set(count.lengths) == {5}
+
+
+@pytest.mark.parametrize(("output", "charged", "doubts"), [(20, 20, ()), (19, 50, ("output_too_small",))])
+def test_a_vendor_is_believed_from_four_fifths_of_the_fewest_tokens_on(output: int, charged: int, doubts: tuple[str, ...]) -> None:
+    text = "the " * 50
+    assert low(size_of(text)) == 25
+    of_steps = meter_of(lambda text: len(text) // 4)
+    of_steps.add(Step(said=text, counted=vendor_count(output)))
+    used = of_steps.used()
+    assert (used.charged, used.doubts) == ((3, 0, 0, charged, 0), doubts)
 
 
 def test_a_step_is_of_the_first_choice_unless_it_says_so() -> None:
@@ -143,7 +154,7 @@ def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
     carried = tokenizer("qwen3")
     assert carried is not None
     mixed = measure_exactly(size, measured, family, carried.count)
-    assert (mixed.bound, mixed.is_exact) == (300 + len(other) + 7, False)
+    assert (mixed.bound, mixed.is_exact, mixed.has_counted_texts) == (300 + len(other) + 7, False, True)
     assert mixed.estimate == 300 + estimate(size.text) - estimate(size_of(text)) + 7
     plain = measure_exactly(size._replace(bytes_bound=1_200, text=size_of(text)), measured, family, carried.count)
     assert (plain.bound, plain.estimate, plain.is_exact) == (307, 307, True)
@@ -190,6 +201,27 @@ def image_step(*, counted: bool, images: int = 2) -> Step:
     return Step(counted=VendorCount(tuple(counts), has_input=counted, has_output=True), finished=True)
 
 
+def image_meter(measure: Measure) -> Meter:
+    """Of two images, each of at most 1,000 tokens."""
+    return Meter(
+        InputTokens(9, 3, 5),
+        2,
+        None,
+        input_max=10_000,
+        output_max=1_000,
+        output_held=lambda: 2_000,
+        measures=Measures(output=measure),
+    )
+
+
+def test_images_that_came_after_their_client_had_left_are_paid_by_nobody() -> None:
+    of_images = image_meter(Measure.TOKEN)
+    of_images.leave()
+    of_images.add(image_step(counted=False))
+    used = of_images.used()
+    assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 0), (*(0,) * INDEX["image_output"], 2 * 1_000))
+
+
 @pytest.mark.parametrize(
     ("measure", "counted", "charged", "source"),
     [
@@ -204,15 +236,7 @@ def image_step(*, counted: bool, images: int = 2) -> Step:
 def test_images_are_charged_in_the_measure_of_the_model(
     measure: Measure, counted: bool, charged: dict[str, int], source: Source
 ) -> None:
-    of_images = Meter(
-        InputTokens(9, 3, 5),
-        2,
-        None,
-        input_max=10_000,
-        output_max=1_000,
-        output_held=lambda: 2_000,
-        measures=Measures(output=measure),
-    )
+    of_images = image_meter(measure)
     of_images.came_whole()
     of_images.add(image_step(counted=counted))
     used = of_images.used()
@@ -315,6 +339,11 @@ def test_characters_are_known_before_the_call() -> None:
     size = InputSize(9, size_of("hällo"), 0, (), lambda: ["hällo"], param="input", characters=5)
     measured = measure(size, 2, TokenizerFamily(4, 3), 4_096, Measures(Measure.CHARACTER))
     assert (measured.bound, measured.estimate, measured.calibrated, measured.is_exact) == (5, 5, 5, True)
+
+
+def test_characters_of_fields_that_a_vendor_does_not_get_are_not_charged() -> None:
+    size = InputSize(19, size_of("hällo"), 0, (), lambda: ["hällo"], param="input", characters=15, unknown_characters=10)
+    assert size.known == size._replace(characters=5, unknown_characters=0)
 
 
 def test_a_step_that_may_go_beyond_is_not_counted() -> None:

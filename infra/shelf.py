@@ -54,6 +54,8 @@ def _row(offering: Offering, catalog: Catalog) -> str:
     if offering.once is not None:
         who = {"account": "account", "identity": "person or company"}[offering.once.per]
         price += f", once {f'a {offering.once.period} ' if offering.once.period else ''}for each {who}"
+    if offering.only_granted:
+        price += ", with another product"
     if offering.withdrawn:
         price += ", no longer sold"
     tariff = offering.tariff_id + (f", then {offering.overage_tariff_id}" if offering.overage_tariff_id else "")

@@ -199,15 +199,14 @@ offering_group.add_command(free_identity)
 @offering_group.command("list")
 @common_options
 def list_offerings(data_dir: Path | None, output: str) -> None:
-    """List the offerings for sale, and those that are no longer sold."""
+    """List the offerings: those for sale, those that come with another product, and those that are no longer sold."""
     offerings = find_system(data_dir).ask("GET", "/offerings")
 
     def row(offering: dict[str, Any]) -> list[Any]:
         price = offering["price"]
         cycle = f" a {cycle}" if (cycle := offering["cycle"]) else ""
         return [
-            offering["offering_id"]
-            + (" (default)" if offering["default"] else " (no longer sold)" if offering["withdrawn"] else ""),
+            offering["offering_id"] + "".join(f" ({word})" for field, word in _REMARKS.items() if offering[field]),
             f"{format_amount(price['amount'])} {price['currency']}{cycle}" if price else "",
             ", ".join(_allowance(each) for each in offering["allowances"]),
             f"{unit_name(offering)} by {offering['tariff_id']} v{offering['tariff_version']}",
@@ -348,6 +347,8 @@ def bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
 
 
 # Amounts of an offering, in micro-units.
+# Remarks on an offering, by the field that is true.
+_REMARKS: Final = {"default": "default", "withdrawn": "no longer sold", "only_granted": "only granted"}
 _OFFERED: Final = ("amount", "rollover_cap")
 
 

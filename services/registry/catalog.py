@@ -353,14 +353,16 @@ def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callab
 
 
 def _ordered_ids(catalog: Catalog) -> set[str]:
-    return {offering.offering_id for offering in catalog.offerings if offering.is_ordered and not offering.withdrawn}
+    sold = (offering for offering in catalog.offerings if not offering.withdrawn and not offering.only_granted)
+    return {offering.offering_id for offering in sold if offering.is_ordered}
 
 
 def _default_offering_flaws(catalog: Catalog) -> Iterator[str]:
     offering_ids = {offering.offering_id for offering in catalog.offerings}
-    if catalog.default_offering_id in _ordered_ids(catalog):
+    default = next((each for each in catalog.offerings if each.offering_id == catalog.default_offering_id), None)
+    if default is not None and default.is_ordered:
         yield f"{catalog.default_offering_id!r} is to be ordered; name one without cycle and allowances"
-    if any(each.withdrawn and each.offering_id == catalog.default_offering_id for each in catalog.offerings):
+    elif default is not None and default.withdrawn:
         yield f"{catalog.default_offering_id!r} is withdrawn; name one on which accounts are opened"
     if not catalog.default_offering_id:
         yield "is missing; name the offering of an account opened without one"

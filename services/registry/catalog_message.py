@@ -225,6 +225,7 @@ def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Of
         priority_class=f"PRIORITY_CLASS_{offering.priority_class.upper()}",
         without_refund=not offering.refundable,
         withdrawn=offering.withdrawn,
+        only_granted=offering.only_granted,
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency

@@ -209,6 +209,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     once: Once | None = None
     # It is no longer ordered or changed to, and no account is opened on it. Who has it keeps it, and its renewals.
     withdrawn: bool = False
+    # It comes with another product, whose system grants its allowances: nobody orders it or changes to it.
+    only_granted: bool = False
 
     def shown_name(self, languages: tuple[str, ...]) -> str:
         """The name as one text: of several languages those of the catalog, in their order."""
@@ -223,8 +225,18 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def is_ordered(self) -> bool:
-        """Whether it is bought by an order. Accounts are opened on the others."""
+        """Whether it is bought by an order, or granted. Accounts are opened on the others."""
         return self.cycle is not None or bool(self.allowances)
+
+    @property
+    def is_grantable(self) -> bool:
+        """Whether its allowances can be granted without an order."""
+        return (
+            bool(self.allowances)
+            and self.price is None
+            and self.once is None
+            and not any(each.postpaid for each in self.allowances)
+        )
 
 
 class Sale(msgspec.Struct, frozen=True):
@@ -284,6 +296,11 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
             yield from choice_flaws("once.period", once.period, ONCE_PERIODS)
         if not offering.is_ordered:
             yield "once", "goes with a cycle or allowances: accounts are opened on this offering, it is not sold"
+    if offering.only_granted and not offering.is_grantable:
+        yield (
+            "only_granted",
+            "goes with allowances that have no price and no credit line, and are not sold once; others are ordered",
+        )
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
     yield from choice_flaws("priority_class", offering.priority_class, PRIORITY_CLASSES)

@@ -156,8 +156,8 @@ def test_a_limit_refuses_and_the_refusal_can_be_asked_about(system: Up, ask: Cal
 
 def test_a_bundle_goes_on_with_a_cheaper_model_when_it_is_used_up(system: Up, ask: Callable[..., Any]) -> None:
     """The free tier sells economical models alone; it pays for the one that the bundle's offering names for its end."""
-    account_id = ask("account", "create")["account_id"]
-    ask("offering", "order", "broadband-bundle", "--account", account_id, "--idempotency-key", "bundle")
+    account_id = ask("account", "create", "--external-id", "line-1")["account_id"]
+    ask("grant", "add", "broadband-bundle", "--external-id", "line-1", "--idempotency-key", "bundle")
     ask("offering", "order", "free-daily", "--account", account_id, "--idempotency-key", "free")
     client = subscriber(system, ask, account_id)
     assert say(client, "deepseek-v4-pro").model == "deepseek-v4-pro"

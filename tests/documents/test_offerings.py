@@ -20,13 +20,10 @@ def test_the_page_is_made_from_the_catalogs_of_today() -> None:
 
 def test_no_line_and_nothing_free_is_lent_by_each_further_order() -> None:
     offerings = [each for folder in [None, *sorted(REGIONS.glob("*/catalog"))] for each in sold_in(folder)]
-    # Two are a company's by contract, each purchase at its whole price; three come with another product, whose system grants them.
+    # A company's by contract, each purchase at its whole price.
     assert {each.offering_id for each in offerings if is_for_nothing(each) and each.once is None} == {
         "enterprise-1b",
         "enterprise-pool-5b",
-        "broadband-bundle",
-        "family-broadband-5m",
-        "family-broadband-welcome-1m",
     }
 
 
@@ -37,4 +34,8 @@ def sold_in(folder: Path | None) -> tuple[Offering, ...]:
 
 def is_for_nothing(offering: Offering) -> bool:
     """Whether an order gives more to use, and no payment comes before."""
-    return bool(offering.allowances) and (offering.price is None or any(each.postpaid for each in offering.allowances))
+    return (
+        bool(offering.allowances)
+        and not offering.only_granted
+        and (offering.price is None or any(each.postpaid for each in offering.allowances))
+    )

@@ -327,6 +327,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "priority_class": "standard",
             "default": True,
             "withdrawn": False,
+            "only_granted": False,
             **without_price,
         },
         {
@@ -340,6 +341,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "priority_class": "standard",
             "default": False,
             "withdrawn": False,
+            "only_granted": False,
             **without_price,
         },
     ]

@@ -451,6 +451,13 @@ _OF_ONCE: Final = (
         "tests/accounting/core/test_selling.py",
     ),
     one(
+        "what comes with another product is ordered",
+        _PRICES,
+        "    if rules.only_granted:\n",
+        "    if False:\n",
+        "tests/accounting/core/test_selling.py",
+    ),
+    one(
         "a subscription is in its own way",
         _ONCE,
         " and subscription.subscription_id != changed_id:\n",

@@ -67,6 +67,9 @@ offerings:
 SOLD, PACK = "offerings[2]", "offerings[3]"
 # What is replaced, by what, the field the error names, and a part of its message.
 MISTAKES = [
+    ("    display_name: A pack\n", "    display_name: A pack\n    only_granted: true\n",
+     f"{SOLD}.final_unit.redirect_offering_id", "no offering that can be ordered has the ID 'pack'"),
+    ("    abandoned_answer: made\n", "    only_granted: true\n", f"{SOLD}.only_granted", "goes with allowances that have no price"),
     ("overage_tariff_id: usd", "overage_tariff_id: eur", f"{SOLD}.overage_tariff_id", "no tariff has the ID 'eur'"),
     ("overage_tariff_id: usd", "overage_tariff_id: flat", f"{SOLD}.overage_tariff_id", "must name a tariff of the unit CURRENCY"),
     ("amount: 9.9,", "amount: 0,", f"{SOLD}.price.amount", "must be above 0"),
@@ -231,6 +234,12 @@ def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -
 def test_an_offering_says_that_it_is_no_longer_sold(tmp_path: Path) -> None:
     write(tmp_path, changed("    abandoned_answer: made\n", "    withdrawn: true\n", SALES))
     assert [each.offering_id for each in load_catalog([tmp_path]).offerings if each.withdrawn] == ["monthly"]
+
+
+def test_an_offering_says_that_it_comes_with_another_product(tmp_path: Path) -> None:
+    unsold = changed("    final_unit: {action: redirect, redirect_offering_id: pack}\n", "", SALES)
+    write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    only_granted: true\n", unsold))
+    assert [each.offering_id for each in load_catalog([tmp_path]).offerings if each.only_granted] == ["pack"]
 
 
 def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:

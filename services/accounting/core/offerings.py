@@ -101,6 +101,8 @@ class OfferingRules(NamedTuple):
     per_identity: bool = False
     # It is no longer sold; who has it keeps it.
     withdrawn: bool = False
+    # It comes with another product, whose system grants it.
+    only_granted: bool = False
 
 
 class Line(NamedTuple):

@@ -138,6 +138,7 @@ def _rules(offering: registry_pb2.Offering, schedules: dict[str, Schedule], time
         payments=frozenset(Payment(method) for method in offering.payment_methods),
         per_identity=offering.once.per_identity,
         withdrawn=offering.withdrawn,
+        only_granted=offering.only_granted,
     )
 
 

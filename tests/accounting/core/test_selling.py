@@ -9,6 +9,7 @@ from services.accounting.core.commands import (
     ConfirmPayment,
     Done,
     Failed,
+    GrantAllowances,
     OpenAccount,
     Ordered,
     Refused,
@@ -95,6 +96,22 @@ def test_no_account_is_opened_on_what_is_withdrawn() -> None:
     withdrawn = offering({"flat": flat(EACH)}, offering_id="old", withdrawn=True)
     refused = decide(None, OpenAccount("acct-2", "old"), 0, catalog_of(offering({"flat": flat(EACH)}), withdrawn)).answer
     assert fault_of(refused) == "NOT_POSSIBLE"
+
+
+# What comes with another product
+
+
+def test_what_is_only_granted_is_neither_ordered_nor_changed_to(shopper: Shopper) -> None:
+    free = shopper.order("free")
+    bundle = FREE._replace(offering_id="bundle", only_granted=True)
+    shopper.catalog = catalog_of(offering({"flat": flat(EACH), "other": flat(EACH)}), FREE, bundle, time_zone=SHANGHAI)
+    refused = shopper.unchanged_by(shopper.order_command("bundle"))
+    assert isinstance(refused, Failed)
+    assert "offering bundle comes with another product, whose system grants it" in refused.message
+    change = ChangeSubscription(ACCOUNT_ID, free.subscription_id, "bundle", Payment.FREE, True, "change")
+    assert fault_of(shopper.unchanged_by(change)) == "NOT_POSSIBLE"
+    shopper.ask(GrantAllowances(ACCOUNT_ID, "bundle", "", 0, "line-1 2026-12"))
+    assert shopper.free["TOKEN"] == 5 + 5
 
 
 # Packs and how they are paid

@@ -24,6 +24,10 @@ def sold(catalog: ChargingCatalog, command: PlaceOrder | ChangeSubscription, now
         return fail(Fault.NOT_POSSIBLE, f"offering {offering_id} grants nothing and can't be ordered; open an account on it")
     if rules.withdrawn:
         return fail(Fault.NOT_POSSIBLE, f"offering {offering_id} is no longer sold; `tokenline offering list` shows those that are")
+    if rules.only_granted:
+        return fail(
+            Fault.NOT_POSSIBLE, f"offering {offering_id} comes with another product, whose system grants it; it is not ordered"
+        )
     if terms.price and payment not in rules.payments:
         methods = ", ".join(sorted(each.name.lower() for each in rules.payments))
         return fail(Fault.NOT_POSSIBLE, f"offering {offering_id} can be paid by {methods}; not by {payment.name.lower()}")

@@ -67,7 +67,6 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                     "models": len(offering.prices),
                     "priority_class": offering.priority_class.name.lower(),
                     "default": offering.offering_id == snapshot.catalog.default_offering_id,
-                    "withdrawn": sold[offering.offering_id].withdrawn,
                     **_terms_json(sold[offering.offering_id]),
                 }
                 for offering in snapshot.offerings()
@@ -86,10 +85,12 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
 
 
 def _terms_json(offering: registry_pb2.Offering) -> dict[str, Any]:
-    """An offering's price, cycle and allowances; nothing is paid for one without a price."""
+    """Whether an offering is sold, its price, cycle and allowances; nothing is paid for one without a price."""
     period = registry_pb2.Period.Name(offering.cycle.period).removeprefix("PERIOD_").lower()
     count = offering.cycle.count or 1
     return {
+        "withdrawn": offering.withdrawn,
+        "only_granted": offering.only_granted,
         "price": {"amount": offering.price.amount, "currency": offering.price.currency} if offering.HasField("price") else None,
         "cycle": (period if count == 1 else f"{count} {period}s") if offering.HasField("cycle") else None,
         "allowances": [

@@ -704,7 +704,7 @@ class Limit(_message.Message):
     def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models", "priority_class", "without_refund", "once", "withdrawn")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models", "priority_class", "without_refund", "once", "withdrawn", "only_granted")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -732,6 +732,7 @@ class Offering(_message.Message):
     WITHOUT_REFUND_FIELD_NUMBER: _ClassVar[int]
     ONCE_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    ONLY_GRANTED_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -759,7 +760,8 @@ class Offering(_message.Message):
     without_refund: bool
     once: Once
     withdrawn: bool
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ..., priority_class: _Optional[_Union[PriorityClass, str]] = ..., without_refund: _Optional[bool] = ..., once: _Optional[_Union[Once, _Mapping]] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
+    only_granted: bool
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ..., priority_class: _Optional[_Union[PriorityClass, str]] = ..., without_refund: _Optional[bool] = ..., once: _Optional[_Union[Once, _Mapping]] = ..., withdrawn: _Optional[bool] = ..., only_granted: _Optional[bool] = ...) -> None: ...
 
 class Once(_message.Message):
     __slots__ = ("period", "per_identity")

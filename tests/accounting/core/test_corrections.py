@@ -9,6 +9,8 @@ from services.accounting.core.commands import (
     Command,
     Done,
     EndTransfer,
+    Failed,
+    Fault,
     ReceiveTransfer,
     ReduceBucket,
     RefundSession,
@@ -59,7 +61,12 @@ def test_a_refund_is_a_new_bucket_and_consumed_never_falls(ledger: Ledger) -> No
     # The same again is the same; in all never more than was charged.
     assert ledger.unchanged_by(refund(charging_id, 12 * UNIT)) == answer
     assert fault_of(ledger.unchanged_by(refund(charging_id, 13 * UNIT))) == "IDEMPOTENCY_CONFLICT"
-    assert fault_of(ledger.unchanged_by(refund(charging_id, 19 * UNIT, key="second"))) == "NOT_POSSIBLE"
+    refused = ledger.unchanged_by(refund(charging_id, 19 * UNIT, key="second"))
+    assert isinstance(refused, Failed)
+    assert (refused.fault, refused.message) == (
+        Fault.NOT_POSSIBLE,
+        f"amount is 19 TOKEN; of what record 1 of {charging_id} charged, 18 TOKEN can still be refunded",
+    )
     assert isinstance(ledger.ask(refund(charging_id, 18 * UNIT, key="second")), BucketAdded)
     assert fault_of(ledger.unchanged_by(refund(charging_id, 1, key="third"))) == "NOT_POSSIBLE"
 

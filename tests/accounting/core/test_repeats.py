@@ -29,6 +29,9 @@ from tests.accounting.shop import Shopper, allowance, for_sale, lasting
 # Made by the release of 2026-11-28, when a Create had fewer fields than now.
 CREATE = CreateSession(ACCOUNT_ID, "018bcfe5-6800-7e77-ba00-d18cf531facc", 1, "m", "key-1", "mem-1", 10, 20, metered=True)
 DIGEST_OF_CREATE = "200831635a67e653"
+# As a release made it that did not read from the record what was owed of it, and when it was settled.
+REFUND = RefundSession(ACCOUNT_ID, CREATE.charging_id, 3, 1, "TOKEN", 9 * UNIT, 4 * UNIT, DAY, "cut off", "key")
+DIGEST_OF_REFUND = "f5b2d485107b625f"
 
 GIFT = for_sale("gift", lasting(10, transferable=True), cycle=None)
 OFFERINGS = (GIFT, for_sale("ten", allowance(10)), for_sale("twenty", allowance(20)))
@@ -149,3 +152,10 @@ def test_an_update_with_other_content_is_another_one(used: tuple[int, ...], want
 
 def test_a_create_of_a_release_before_is_known_again_after_its_update() -> None:
     assert digest_of(CREATE).hex() == DIGEST_OF_CREATE
+
+
+def test_a_refund_of_a_release_before_is_known_again_whatever_its_record_says_now() -> None:
+    ledger = shopper()
+    ledger.ask(msgspec.structs.replace(REFUND, debt=5, settled_us=6))
+    (bucket,) = ledger.state.buckets.values()
+    assert bucket.digest.hex() == digest_of(REFUND).hex() == DIGEST_OF_REFUND

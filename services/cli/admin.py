@@ -290,12 +290,12 @@ def _check(what: Check, list_field: str, data_dir: Path | None, output: str, *, 
 
 def check_tables(what: str, list_field: str, report: dict[str, Any]) -> list[Any]:
     """A report for people: what was looked at, amounts in whole units, then each sentence of `list_field`."""
-    numbers = {field: value for field, value in report.items() if isinstance(value, int) and field != "in_transit"}
+    numbers = {field: value for field, value in report.items() if isinstance(value, int)}
     counts = [[field.replace("_", " "), f"{value:,}"] for field, value in numbers.items()]
-    if "in_transit" in report:
-        counts.append(["in transit, all units together", format_amount(report["in_transit"])])
-    if "absorbed" in report:
-        counts += [["absorbed", format_in_unit(loss["amount"], loss)] for loss in report["absorbed"]] or [["absorbed", "0"]]
+    for field in ("in_transit", "absorbed"):
+        if field in report:
+            name = field.replace("_", " ")
+            counts += [[name, format_in_unit(each["amount"], each)] for each in report[field]] or [[name, "0"]]
     wrong = report[list_field]
     counts.append([list_field, f"{len(wrong):,}"])
     return [table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(text_of, wrong)]

@@ -40,16 +40,16 @@ _MINTED_DEPTH_MAX: Final = 4
 
 
 class Findings(msgspec.Struct):
-    """Findings of an audit. `in_transit` is in micro-units; `breaches` are sentences."""
+    """Findings of an audit; `breaches` are sentences."""
 
     accounts: int = 0
     buckets: int = 0
     entries: int = 0
     open_sessions: int = 0
-    in_transit: int = 0
     breaches: list[str] = []
-    # By unit, in micro-units: absorbed amounts.
+    # By unit, in micro-units: absorbed amounts, and those that left one account and have not arrived at another.
     losses: dict[str, int] = {}
+    in_transit: dict[str, int] = {}
 
     def add(self, other: "Findings") -> None:
         """Adds the findings of another part of the cell."""
@@ -57,10 +57,10 @@ class Findings(msgspec.Struct):
         self.buckets += other.buckets
         self.entries += other.entries
         self.open_sessions += other.open_sessions
-        self.in_transit += other.in_transit
         self.breaches = [*self.breaches, *other.breaches][:_BREACHES_MAX]
-        for unit, absorbed in other.losses.items():
-            self.losses[unit] = self.losses.get(unit, 0) + absorbed
+        for sums, added in ((self.losses, other.losses), (self.in_transit, other.in_transit)):
+            for unit, amount in added.items():
+                _count(sums, unit, amount)
 
     def breach(self, what: str) -> None:
         """Notes a sum that is wrong; the first hundred are kept."""
@@ -205,10 +205,15 @@ class _PartitionAudit:
             findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
             return
         for unit, absorbed in book.absorbed.items():
-            findings.losses[unit] = findings.losses.get(unit, 0) + absorbed
-        findings.in_transit += sum(amount for _, amount in book.in_transit.values())
+            _count(findings.losses, unit, absorbed)
+        for bucket_id, amount in book.in_transit.values():
+            _count(findings.in_transit, book.buckets[bucket_id].unit, amount)
         for breach in _compare(book, state):
             findings.breach(f"account {account_id}: {breach}")
+
+
+def _count(sums: dict[str, int], unit: str, amount: int) -> None:
+    sums[unit] = sums.get(unit, 0) + amount
 
 
 def _replay(state: Account | None, tail: list[tuple[int, int, Entry]]) -> Account:

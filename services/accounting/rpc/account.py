@@ -76,6 +76,11 @@ def losses_message(absorbed: dict[str, int]) -> list[pb.Loss]:
     return [pb.Loss(unit=unit_message(unit), absorbed=amount) for unit, amount in sorted(absorbed.items())]
 
 
+def transits_message(in_transit: dict[str, int]) -> list[pb.Transit]:
+    """Amounts in transit by unit."""
+    return [pb.Transit(unit=unit_message(unit), amount=amount) for unit, amount in sorted(in_transit.items())]
+
+
 def _subscription(subscription: Subscription) -> pb.Subscription:
     message = pb.Subscription(
         subscription_id=subscription.subscription_id,

@@ -401,7 +401,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             buckets=findings.buckets,
             entries=findings.entries,
             open_sessions=findings.open_sessions,
-            in_transit=findings.in_transit,
+            transits=account.transits_message(findings.in_transit),
             breaches=findings.breaches,
             losses=account.losses_message(findings.losses),
         )

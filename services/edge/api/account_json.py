@@ -85,7 +85,7 @@ def audit_json(audited: accounting_pb2.AuditResponse) -> dict[str, Any]:
         "buckets": audited.buckets,
         "entries": audited.entries,
         "open_sessions": audited.open_sessions,
-        "in_transit": audited.in_transit,
+        "in_transit": [{**unit_json(each.unit), "amount": each.amount} for each in audited.transits],
         "absorbed": losses_json(audited.losses),
         "breaches": list(audited.breaches),
     }

@@ -258,7 +258,7 @@ async def test_a_gift_crosses_from_owner_to_owner(replicas: Replicas) -> None:
         await answer(second.stub.SendTransfer(gift, timeout=5))
 
         async with asyncio.timeout(5):
-            while len((await first.account(receiver)).buckets) < 2 or (await first.audit()).in_transit:  # noqa: ASYNC110
+            while len((await first.account(receiver)).buckets) < 2 or (await first.audit()).transits:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert [bucket.granted for bucket in (await first.account(receiver)).buckets] == [100 * UNIT, 30 * UNIT]
         assert not (await second.audit()).breaches

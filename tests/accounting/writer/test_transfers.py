@@ -17,11 +17,12 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import BucketGranted
 from services.accounting.core.terms import Payment
+from services.accounting.journal.audit import Findings
 from services.accounting.writer.asking import ask
 from services.partitions import partition_of
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, UNIT, catalog_of, flat, offering
 from tests.accounting.owners import Desk, in_virtual_time
-from tests.accounting.shop import for_sale, lasting
+from tests.accounting.shop import CNY, for_sale, lasting
 
 CATALOG = catalog_of(offering({"flat": flat(EACH)}), for_sale("gift", lasting(10, transferable=True), cycle=None))
 GETTER_ID = "acct-9876543210"
@@ -67,6 +68,18 @@ async def sent_gift(desk: Desk, fault: Fault = Fault.UNAVAILABLE) -> Carrier:
 async def states_and_arrived(desk: Desk) -> tuple[list[str], list[int]]:
     sender, receiver = await desk.account(), await desk.account(GETTER_ID)
     return [each.state for each in sender.transfers.values()], [each.remaining for each in receiver.buckets.values()]
+
+
+@in_virtual_time
+async def test_an_audit_counts_what_is_in_transit_by_unit(desk: Desk) -> None:
+    carrier = await sent_gift(desk)
+    found = await desk.audit()
+    assert found.in_transit == {"TOKEN": 4 * UNIT}
+    found.add(Findings(in_transit={CNY: 7, "TOKEN": 1}))
+    assert found.in_transit == {"TOKEN": 4 * UNIT + 1, CNY: 7}
+    carrier.fault = None
+    await asyncio.sleep(10)
+    assert (await desk.audit()).in_transit == {}
 
 
 # Only what is committed arrives

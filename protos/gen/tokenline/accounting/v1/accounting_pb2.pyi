@@ -1729,7 +1729,7 @@ class BurningAccount(_message.Message):
     def __init__(self, account_id: _Optional[str] = ..., charged_amount: _Optional[int] = ...) -> None: ...
 
 class AuditResponse(_message.Message):
-    __slots__ = ("accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches", "losses")
+    __slots__ = ("accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches", "losses", "transits")
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
@@ -1737,6 +1737,7 @@ class AuditResponse(_message.Message):
     IN_TRANSIT_FIELD_NUMBER: _ClassVar[int]
     BREACHES_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
+    TRANSITS_FIELD_NUMBER: _ClassVar[int]
     accounts: int
     buckets: int
     entries: int
@@ -1744,7 +1745,16 @@ class AuditResponse(_message.Message):
     in_transit: int
     breaches: _containers.RepeatedScalarFieldContainer[str]
     losses: _containers.RepeatedCompositeFieldContainer[Loss]
-    def __init__(self, accounts: _Optional[int] = ..., buckets: _Optional[int] = ..., entries: _Optional[int] = ..., open_sessions: _Optional[int] = ..., in_transit: _Optional[int] = ..., breaches: _Optional[_Iterable[str]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
+    transits: _containers.RepeatedCompositeFieldContainer[Transit]
+    def __init__(self, accounts: _Optional[int] = ..., buckets: _Optional[int] = ..., entries: _Optional[int] = ..., open_sessions: _Optional[int] = ..., in_transit: _Optional[int] = ..., breaches: _Optional[_Iterable[str]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., transits: _Optional[_Iterable[_Union[Transit, _Mapping]]] = ...) -> None: ...
+
+class Transit(_message.Message):
+    __slots__ = ("unit", "amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class ReceiveTransferRequest(_message.Message):
     __slots__ = ("account_id", "transfer_id", "digest", "unit", "amount", "valid_from_us", "valid_until_us", "priority", "offering_id", "model_group")

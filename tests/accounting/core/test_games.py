@@ -209,6 +209,7 @@ def test_weights_are_pinned_once_every_member_of_the_cell_reads_them() -> None:
     pinned = []
     for each in (
         catalog.for_members(extended=True, runs=True, sales=True),
+        catalog.for_members(extended=True, runs=False, sales=True),
         catalog.for_members(extended=True, runs=True, sales=False),
         catalog.for_members(extended=True, runs=False, sales=False),
         catalog.for_members(extended=False, runs=True, sales=True),
@@ -216,7 +217,13 @@ def test_weights_are_pinned_once_every_member_of_the_cell_reads_them() -> None:
         terms = each.offerings["both"].terms
         assert terms is not None
         pinned.append((terms.allowances[0].weight, each.sales, each.runs, each.extended))
-    assert pinned == [(1_000_000, True, True, True), (0, False, True, True), (0, False, False, True), (0, False, False, False)]
+    assert pinned == [
+        (1_000_000, True, True, True),
+        (1_000_000, True, False, True),
+        (0, False, True, True),
+        (0, False, False, True),
+        (0, False, False, False),
+    ]
 
 
 def test_a_first_share_of_a_month_is_worth_its_own_days_and_tokens(shopper: Shopper) -> None:
@@ -776,13 +783,15 @@ def test_money_comes_back_with_the_end_that_it_had(buyer: Shopper) -> None:
     assert come_back(buyer) == [(10_020_000, 5), (29_900_000, 95)]
 
 
-def test_money_whose_end_has_passed_comes_back_for_as_long_as_it_had_left(buyer: Shopper) -> None:
+@pytest.mark.parametrize(("days", "back"), [(15, 14), (3, 26)])
+def test_money_whose_end_has_come_comes_back_for_as_long_as_it_had_left(buyer: Shopper, days: int, back: int) -> None:
     buyer.money(30, valid_for_us=10 * DAY)
     buyer.pass_time(7 * DAY)
     pack = buyer.order("pack", Payment.PREPAID)
-    buyer.pass_time(15 * DAY)
+    buyer.pass_time(days * DAY)
     refund(buyer, pack.order_id)
-    assert come_back(buyer) == [(14 * UNIT, 3)]
+    assert come_back(buyer) == [(back * UNIT, 3)]
+    assert buyer.free[CNY] == back
 
 
 def test_a_renewal_comes_back_as_it_was_paid_and_not_as_the_cycle_before(buyer: Shopper) -> None:

@@ -1,14 +1,15 @@
 """Which tariff prices what: scopes, currencies, versions, several units; and reserving at what is expected."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.accounting.core.amounts import ContextTier, PinnedTariff
-from services.accounting.core.commands import ApplyDue, CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
+from services.accounting.core.commands import ApplyDue, CreateSession, GrantBucket, Granted, Refused, ResultCode, SetLimits, Settled
 from services.accounting.core.entries import SessionSettled, VendorAttempt
 from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
-from services.accounting.core.terms import FinalAction
+from services.accounting.core.terms import FinalAction, LimitKind, Scope
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,
@@ -27,7 +28,7 @@ from tests.accounting.ledger import (
     tariff,
     usage,
 )
-from tests.accounting.shop import CNY, Shopper, allowance, for_sale
+from tests.accounting.shop import CNY, Shopper, allowance, for_sale, limit
 
 USD = "CURRENCY:USD"
 
@@ -316,6 +317,18 @@ def test_nobody_is_refused_for_what_others_only_reserve() -> None:
     for charging_id in (first, second):
         ledger.release(charging_id, 2, usage(input=40, cached_input=960, output=10))
     assert ledger.state.debts == {}
+
+
+@pytest.mark.parametrize(("cap", "hopes"), [(1_320, True), (1_319, False)])
+def test_a_limit_that_leaves_all_that_a_session_is_likely_to_cost_lets_it_hope(cap: int, hopes: bool) -> None:
+    ledger = agents()
+    ledger.grant(1_600 * UNIT)
+    expect(ledger, 1_000)
+    # The first one holds 1,000 for input and 5 for each of 64 tokens of output, and so would the second, of another key.
+    ledger.ask(SetLimits(ACCOUNT_ID, "key:key-2", (limit("cap", Scope.KEY, LimitKind.USAGE, cap * UNIT, unit="TOKEN"),), 0))
+    command = ledger.create_command(4_000, 64, model="agent", metered=True)
+    second = ledger.ask(msgspec.structs.replace(command, key_id="key-2", input_expected=1_000))
+    assert isinstance(second, Granted) == hopes
 
 
 def test_a_session_that_held_nothing_holds_of_all_buckets_once_others_free_them() -> None:

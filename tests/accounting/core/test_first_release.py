@@ -1,5 +1,6 @@
 """The core as members of a cell understand it that know the first five token classes alone, and checkpoints that they wrote."""
 
+from enum import IntEnum
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,7 @@ from tests.accounting.ledger import (
     tariff,
     usage,
 )
+from tokenline.registry.v1 import registry_pb2
 
 # Five rates, then an hour's cache write and, after a gap, images in the output.
 LATER = tariff("TOKEN", (-1, EACH, EACH // 10, 2 * EACH, 4 * EACH, 5 * EACH, 3 * EACH, -1, -1, -1, 40 * EACH))
@@ -63,6 +65,20 @@ def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts(first: Ch
     assert {model: len(each.tiers[0].rates) for model, each in schedule.versions[0].rates.items()} == {"flat": 5, "first": 5}
     (owed,) = first.wholesale("flat", START_US)
     assert (owed.vendor_id, owed.vendor_model_id, owed.tariff) == ("acme", "m", first_classes(LATER))
+
+
+@pytest.mark.parametrize(
+    ("kind", "contract", "prefix"),
+    [
+        (terms.Period, registry_pb2.Period, "PERIOD_"),
+        (terms.Payment, registry_pb2.PaymentMethod, "PAYMENT_METHOD_"),
+        (terms.Scope, registry_pb2.LimitScope, "LIMIT_SCOPE_"),
+    ],
+)
+def test_terms_in_journals_have_the_numbers_of_the_contract(kind: type[IntEnum], contract: Any, prefix: str) -> None:
+    # What is free needs no method of payment.
+    numbers = {f"{prefix}{each.name}": each.value for each in kind if each is not Payment.FREE}
+    assert numbers == {name: number for name, number in contract.items() if number}
 
 
 def test_windows_of_hours_stay_with_the_first_classes() -> None:

@@ -2,6 +2,8 @@
 
 import http.client
 import os
+import socket
+import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
@@ -14,6 +16,9 @@ from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder
 from services.cli.failures import CommandError, CommandFailed, NoAnswerError
 
 _TIMEOUT_S: Final = 30.0
+# TOKENLINE_WAIT_S at most; and the time after which one who found nobody asks again.
+_WAIT_S_MAX: Final = 600.0
+_ASK_AGAIN_S: Final = 0.2
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -45,12 +50,16 @@ class Page(NamedTuple):
 
 
 class System:
-    """A system at a base URL without /v1, opened by its admin token."""
+    """A system at a base URL without /v1, opened by its admin token.
 
-    def __init__(self, base_url: str, admin_token: str, how_to_start: str) -> None:
+    What finds nobody at the address asks again for `wait_s`: a network may know a new pod only a moment after it began.
+    """
+
+    def __init__(self, base_url: str, admin_token: str, how_to_start: str, wait_s: float = 0.0) -> None:
         self.base_url = base_url.rstrip("/").removesuffix("/v1").rstrip("/")
         self._admin_token = admin_token
         self._how_to_start = how_to_start
+        self._wait_s = wait_s
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
         """The JSON object that `/v1/admin` + `path` answers.
@@ -62,7 +71,7 @@ class System:
         headers = {"Authorization": f"Bearer {self._admin_token}", "Content-Type": "application/json"}
         try:
             request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310  # the scheme was checked
-            with _opener.open(request, timeout=timeout_s) as response:
+            with self._open(request, timeout_s) as response:
                 answer = msgspec.json.decode(response.read())
         except urllib.error.HTTPError as error:
             raise _refusal(error, url) from error
@@ -86,6 +95,20 @@ class System:
             return is_ready(self.base_url, timeout_s)[1]
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._out_of_reach(error) from error
+
+    def _open(self, request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
+        until_s = time.monotonic() + self._wait_s
+        while True:
+            try:
+                response: http.client.HTTPResponse = _opener.open(request, timeout=timeout_s)
+            except urllib.error.URLError as error:
+                # Nothing was sent.
+                nobody = isinstance(error.reason, ConnectionRefusedError | socket.gaierror)
+                if not nobody or time.monotonic() >= until_s:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
+            else:
+                return response
 
     def _out_of_reach(self, error: Exception) -> CommandError:
         reason = getattr(error, "reason", None) or error
@@ -146,12 +169,23 @@ def find_system(data_dir: Path | None) -> System:
             )
         if not token.isascii() or not token.isprintable():
             raise CommandError("TOKENLINE_TOKEN is no admin token; it should be one word of ASCII characters")
-        return System(url, token, "start it, or correct TOKENLINE_URL")
+        return System(url, token, "start it, or correct TOKENLINE_URL", _wait_of_environment())
     how_to_start = f"start it with `{folder.start}`"
     demo = folder.read_demo()
     if demo is None:
         raise CommandError(f"no system is ready in {folder.path}; {how_to_start}, or set TOKENLINE_URL and TOKENLINE_TOKEN")
     return System(demo.admin_url, demo.admin_token, how_to_start)
+
+
+def _wait_of_environment() -> float:
+    text = os.environ.get("TOKENLINE_WAIT_S", "0")
+    try:
+        wait_s = float(text)
+    except ValueError:
+        wait_s = -1.0
+    if not 0 <= wait_s <= _WAIT_S_MAX:
+        raise CommandError(f"TOKENLINE_WAIT_S is {text!r}; it should be a number of seconds, 0 to {_WAIT_S_MAX:.0f}")
+    return wait_s
 
 
 def _token_of_environment() -> str:

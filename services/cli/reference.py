@@ -18,7 +18,8 @@ Generated from `services/cli` (`make generate`). `tokenline COMMAND --help` says
 
 ## The system that is meant
 Commands that ask a running system find it by `--data-dir DIR`, the folder of a `tokenline up`; else by `TOKENLINE_URL`, its
-address for operators, and `TOKENLINE_TOKEN` or a file that `TOKENLINE_TOKEN_FILE` names; else in `~/.tokenline`. `audit`,
+address for operators, and `TOKENLINE_TOKEN` or a file that `TOKENLINE_TOKEN_FILE` names; else in `~/.tokenline`. With
+`TOKENLINE_WAIT_S`, a number of seconds, a command that finds nobody at the address asks again for so long. `audit`,
 `reconcile`, `explain` and `journal` also read the data folder of a system that is down. Folders may have spaces in their names:
 `--data-dir "$HOME/my data"`.
 

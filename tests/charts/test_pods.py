@@ -118,8 +118,8 @@ ENVIRONMENT: Final[dict[str, dict[str, str]]] = {
     "vendor-simulator": {},
     "migration": DATABASE_USER,
     "recovery": DATABASE_USER,
-    "books": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE},
-    "test": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE},
+    "books": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE, "TOKENLINE_WAIT_S": "60"},
+    "test": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE, "TOKENLINE_WAIT_S": "60"},
 }
 
 CONFIG: Final = "/etc/tokenline/config"
@@ -243,7 +243,7 @@ def test_a_pod_runs_what_it_is_named_after(case: str, pods: dict[str, PodTemplat
     assert [each["name"] for each in migration["initContainers"]] == ["authentication", "billing"]
     assert [each["name"] for each in migration["containers"]] == ["accounting"]
     # The network may learn of a pod a moment after it has begun to call.
-    assert {each: pods[each].spec["restartPolicy"] for each in JOBS} == {**dict.fromkeys(JOBS, "Never"), "test": "OnFailure"}
+    assert {each: pods[each].spec["restartPolicy"] for each in JOBS} == dict.fromkeys(JOBS, "Never")
     assert pods["test"].spec["activeDeadlineSeconds"] == 120
 
 

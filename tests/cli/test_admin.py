@@ -1,12 +1,15 @@
 import json
 from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
 
 from services.cli.admin import account_tables, check_tables, in_words_of_catalogs
+from services.cli.client import System
 from services.cli.main import command_line
 from services.cli.printing import fields_of, outline
 from tests.cli.processes import Up, run, up
@@ -276,6 +279,41 @@ def test_the_admin_token_is_not_sent_on_to_another_address() -> None:
         refused = run("account", "list", TOKENLINE_URL=f"http://127.0.0.1:{port}", TOKENLINE_TOKEN="token")
     assert (refused.exit_code, "answered 302; is this Tokenline's address?" in refused.output) == (2, True), refused.output
     assert len(_Moved.asked) == 1
+
+
+class _Empty(StandIn):
+    """Has nothing to tell."""
+
+    def do_GET(self) -> None:
+        self.answer(200, b"{}")
+
+
+def test_a_command_that_finds_nobody_asks_again_for_as_long_as_it_may() -> None:
+    told: list[dict[str, Any]] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Empty, bind_and_activate=False) as server:
+        # Its port refuses connections until it listens.
+        server.server_bind()
+        system = System(f"http://127.0.0.1:{server.server_port}", "token", "start it", 60.0)
+        asking = Thread(target=lambda: told.append(system.ask("GET", "/accounts")))
+        asking.start()
+        asking.join(0.3)
+        assert asking.is_alive()
+        server.server_activate()
+        server.handle_request()
+        asking.join()
+    assert told == [{}]
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "said"),
+    [
+        ("0.3", "http://127.0.0.1:9 cannot be reached: Connection refused"),
+        *((text, f"TOKENLINE_WAIT_S is {text!r}; it should be a number of seconds, 0 to") for text in ("soon", "-1", "601", "nan")),
+    ],
+)
+def test_the_time_in_which_a_command_asks_again_has_an_end(wait_s: str, said: str) -> None:
+    refused = run("account", "list", TOKENLINE_URL="http://127.0.0.1:9", TOKENLINE_TOKEN="token", TOKENLINE_WAIT_S=wait_s)
+    assert (refused.exit_code, said in " ".join(refused.output.split())) == (2, True), refused.output
 
 
 def test_a_password_in_the_address_is_refused_and_not_shown() -> None:

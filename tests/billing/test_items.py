@@ -115,6 +115,9 @@ def test_fees_of_a_claim_are_rounded_down_and_the_vendor_gets_the_rest() -> None
     # A micro-unit has no part.
     owed.amount = 1
     assert told(items([settled(1, wholesale=owed)])[1:], "amount") == [(1,)]
+    # A late Release takes back what the sweep claimed too much.
+    owed.amount = -100
+    assert told(items([settled(1, wholesale=owed)])[1:], "amount") == [(-100,), (34,), (67,)]
 
 
 def test_what_goes_back_to_a_credit_line_or_outside_is_a_credit() -> None:

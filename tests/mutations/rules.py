@@ -499,6 +499,13 @@ _OF_VENDORS: Final = (
         "wholesale = wholesale_of(swept.wholesale, ())",
         _IN_VENDORS_OWED,
     ),
+    one(
+        "reconciliation expects no fee of what a late Release takes back",
+        "services/billing/expected.py",
+        "            if kept:\n",
+        "            if kept > 0:\n",
+        "tests/billing/test_items.py",
+    ),
     one("a sweep does not say who is owed", _SETTLE, "attempts=session.attempts,", "attempts=(),", _IN_VENDORS_OWED),
     one(
         "a late Release claims for its vendor what the sweep has claimed",

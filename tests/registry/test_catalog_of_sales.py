@@ -240,6 +240,10 @@ def test_an_offering_says_that_it_comes_with_another_product(tmp_path: Path) -> 
     unsold = changed("    final_unit: {action: redirect, redirect_offering_id: pack}\n", "", SALES)
     write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    only_granted: true\n", unsold))
     assert [each.offering_id for each in load_catalog([tmp_path]).offerings if each.only_granted] == ["pack"]
+    given = (tmp_path / "catalog.yaml").read_text(encoding="utf-8")
+    write(tmp_path, changed("default_offering_id: default", "default_offering_id: pack", given))
+    with pytest.raises(ConfigError, match="'pack' is to be ordered"):
+        load_catalog([tmp_path])
 
 
 def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:

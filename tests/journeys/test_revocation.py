@@ -14,6 +14,7 @@ from tests.edge.counting import counted
 from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually, plain
 from tests.journeys.world import running_world
 from tests.registry.catalogs import changed
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,7 +79,7 @@ class Reading:
 
     async def read(self, characters: int) -> None:
         """Reads until at least so many characters have come, or to the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while len(self.text) < characters and (piece := await self._response.content.readany()):
                 self.data += [event.data for event in self._reader.feed(piece)]
 

@@ -304,13 +304,13 @@ async def test_what_comes_while_others_are_written_is_written_next(tmp_path: Pat
     # At once, also before it is dropped from the file.
     outbox.delivered(operation(charging_ids[0]))
     last = new_id()
-    keeping = asyncio.ensure_future(outbox.keep(operation(last)))
+    filling = asyncio.ensure_future(outbox.keep(operation(last)))
     # The bound holds also while the last place is written to.
-    while not keeping.done():
+    while not filling.done():
         await asyncio.sleep(0)
         with pytest.raises(ServiceError, match="the outbox has its 10 Releases"):
             await outbox.keep(operation(new_id()))
-    await keeping
+    await filling
     assert kept(path) == sorted([*charging_ids[1:], last])
     await outbox.close()
 

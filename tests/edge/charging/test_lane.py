@@ -45,10 +45,15 @@ class ScriptedStream:
         pass
 
 
-async def _owners(request: Any, **call: Any) -> AsyncIterator[Any]:
+class ScriptedOwners:
     """The stream of owners: there is one, and it stays."""
-    yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
-    await asyncio.get_running_loop().create_future()
+
+    async def wait_for_connection(self) -> None:
+        pass
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
+        await asyncio.get_running_loop().create_future()
 
 
 class ScriptedChannel:
@@ -63,8 +68,8 @@ class ScriptedChannel:
     def unary_unary(self, method: str, **options: Any) -> None:
         return None
 
-    def unary_stream(self, method: str, **options: Any) -> Callable[..., AsyncIterator[Any]]:
-        return _owners
+    def unary_stream(self, method: str, **options: Any) -> Callable[..., Any]:
+        return lambda request, **call: ScriptedOwners()
 
 
 class Caller:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ METHOD: Final = "/a.Service/Ask"
 AT_ONCE: Final = 12
 OK: Final = grpc.StatusCode.OK
 
-Ask = Callable[..., Awaitable[grpc.StatusCode]]
+Ask = Callable[..., Coroutine[Any, Any, grpc.StatusCode]]
 
 
 class Asked:
@@ -47,7 +47,7 @@ class Asked:
 @asynccontextmanager
 async def asking(asked: Asked, folder: Path, *, tls: bool) -> AsyncIterator[Ask]:
     """A caller of the service; it is told the status of each call."""
-    handler = grpc.unary_unary_rpc_method_handler(asked.answer, request_deserializer=lambda content: content)
+    handler: Any = grpc.unary_unary_rpc_method_handler(asked.answer, request_deserializer=lambda content: content)
     server = GrpcServer([], {METHOD: frozenset({"edge"})})
     server.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.Service", {"Ask": handler}),))
     authority = made(folder / "certs")

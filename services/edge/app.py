@@ -18,6 +18,7 @@ from services.edge.api.me import me_routes
 from services.edge.api.me_keys import minting_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.prices import prices_routes
+from services.edge.api.readers import Readers
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
@@ -106,7 +107,7 @@ _OPERATORS_DRAIN_S: Final = 1.0
 class Parts(NamedTuple):
     """Parts that the routes work with."""
 
-    principals: Principals
+    readers: Readers
     catalog: CatalogHolder
     offerings: AccountOfferings
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub"
@@ -178,7 +179,8 @@ async def run_edge(
             "charging": lambda: charging.up,
             "listener": lambda: "clients" in doors and doors["clients"].accepts,
         }
-        parts = Parts(principals, catalog, offerings, authentication, accounting, billing, conditions, VendorChecks(vendors))
+        readers, checks = Readers(principals, turns), VendorChecks(vendors)
+        parts = Parts(readers, catalog, offerings, authentication, accounting, billing, conditions, checks)
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         doors["operators"] = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         cross_origin = CrossOrigin(config.cors_origins) if config.cors_origins else None
@@ -341,14 +343,14 @@ def _refusing(clock: Clock, cross_origin: CrossOrigin | None = None) -> Refuse:
 
 def clients_application(parts: Parts, clock: Clock) -> Litestar:
     """All that clients reach but the model calls."""
-    principals = parts.principals
+    readers = parts.readers
     return _application(
         clock,
-        *models_routes(principals, parts.catalog, parts.offerings, clock),
+        *models_routes(readers, parts.catalog, parts.offerings, clock),
         *prices_routes(parts.catalog),
-        *me_routes(principals, parts.accounting, parts.billing),
-        *usage_routes(principals, parts.accounting, clock),
-        *minting_routes(principals, parts.accounting, parts.authentication),
+        *me_routes(readers, parts.accounting, parts.billing),
+        *usage_routes(readers, parts.accounting, clock),
+        *minting_routes(readers, parts.accounting, parts.authentication),
     )
 
 

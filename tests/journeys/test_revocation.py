@@ -12,7 +12,7 @@ import pytest_asyncio
 from services.edge.vendors.events import EventReader
 from tests.edge.counting import counted
 from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually, plain
-from tests.journeys.world import running_world
+from tests.journeys.world import PATIENT_MS, running_world
 from tests.registry.catalogs import changed
 from tests.waiting import WAIT_S
 
@@ -30,7 +30,7 @@ LONG = {"output_tokens": 5_000, "tokens_per_second": 100}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with running_world(tmp_path_factory.mktemp("revocation"), BOTH) as running:
+    async with running_world(tmp_path_factory.mktemp("revocation"), BOTH, vendor_timeout_ms=PATIENT_MS) as running:
         yield running
 
 

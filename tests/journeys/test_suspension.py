@@ -2,20 +2,31 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.edge.counting import counted
 from tests.edge.system import Reply
 from tests.journeys.subscriber import Stream, Subscriber, World, chat, eventually
+from tests.journeys.world import PATIENT_MS, running_world
 from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INPUT = counted("x" * 40)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running_world(tmp_path_factory.mktemp("suspension"), vendor_timeout_ms=PATIENT_MS) as running:
+        yield running
+
+
 # Far more than is made within a test's time.
 LONG = {"output_tokens": 9_000, "tokens_per_second": 100}
 # Its vendor falls silent after a few words: neither an end nor an Update that is due ends it within a test's time.

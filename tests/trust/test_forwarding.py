@@ -69,9 +69,12 @@ async def _replicas(
 
 async def _owners(channel: grpc.aio.Channel) -> dict[int, str]:
     stub: Any = accounting_pb2_grpc.AccountingServiceStub(channel)
-    async for response in stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S):
-        return {each.part_id: each.address for each in response.owners}
-    raise AssertionError("the stream ended")
+    watching = stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S)
+    try:
+        return {each.part_id: each.address for each in (await anext(aiter(watching))).owners}
+    finally:
+        # A connection has few streams at once.
+        watching.cancel()
 
 
 async def _settled(channel: grpc.aio.Channel, addresses: set[str]) -> dict[int, str]:

@@ -104,9 +104,12 @@ class Replica(Client):
 
     async def owners(self) -> dict[int, str]:
         """part_id -> address, as the replica knows it now."""
-        async for response in self.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S):
-            return {each.part_id: each.address for each in response.owners}
-        raise AssertionError("the stream ended")
+        watching = self.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S)
+        try:
+            return {each.part_id: each.address for each in (await anext(aiter(watching))).owners}
+        finally:
+            # A connection has few streams at once.
+            watching.cancel()
 
     async def settled(self, *addresses: str) -> dict[int, str]:
         """Who owns what, once these replicas, and no others, share all partitions."""

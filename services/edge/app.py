@@ -18,6 +18,7 @@ from services.edge.api.me import me_routes
 from services.edge.api.me_keys import minting_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.prices import prices_routes
+from services.edge.api.readers import Readers
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
@@ -106,7 +107,7 @@ _OPERATORS_DRAIN_S: Final = 1.0
 class Parts(NamedTuple):
     """Parts that the routes work with."""
 
-    principals: Principals
+    readers: Readers
     catalog: CatalogHolder
     offerings: AccountOfferings
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub"
@@ -115,6 +116,14 @@ class Parts(NamedTuple):
     # Conditions of the edge's readiness, by name.
     conditions: Mapping[str, Callable[[], bool]]
     checks: VendorChecks
+
+
+class _Shared(NamedTuple):
+    """Parts that model calls and customers' questions have in common."""
+
+    principals: Principals
+    turns: Turns
+    bodies: Bodies
 
 
 class Addresses(NamedTuple):
@@ -168,7 +177,9 @@ async def run_edge(
         counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
         turns = _turns(config, classes)
-        calls = stack.enter_context(_model_calls(config, principals, path, counts, turns, metrics, clock))
+        bodies = Bodies(_bodies_bytes_max(config), config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max)
+        shared = _Shared(principals, turns, bodies)
+        calls = stack.enter_context(_model_calls(config, shared, path, counts, metrics, clock))
         # Once it listens.
         doors: dict[str, Listener] = {}
         export_doors(doors)
@@ -178,7 +189,8 @@ async def run_edge(
             "charging": lambda: charging.up,
             "listener": lambda: "clients" in doors and doors["clients"].accepts,
         }
-        parts = Parts(principals, catalog, offerings, authentication, accounting, billing, conditions, VendorChecks(vendors))
+        readers, checks = Readers(*shared), VendorChecks(vendors)
+        parts = Parts(readers, catalog, offerings, authentication, accounting, billing, conditions, checks)
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         doors["operators"] = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         cross_origin = CrossOrigin(config.cors_origins) if config.cors_origins else None
@@ -260,19 +272,22 @@ def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, v
     return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, INTERPRETER)
 
 
+def _bodies_bytes_max(config: EdgeConfig) -> int:
+    return config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max
+
+
 @contextmanager
 def _model_calls(
     config: EdgeConfig,
-    principals: Principals,
+    shared: _Shared,
     calls: CallPath,
     counts: TokenCounts,
-    turns: Turns,
     metrics: RequestMetrics,
     clock: Clock,
 ) -> Iterator[dict[str, ModelCalls]]:
     """The model calls by path."""
-    in_all = config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max
-    bodies = Bodies(in_all, config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max)
+    principals, turns, bodies = shared
+    in_all = _bodies_bytes_max(config)
     rooms = Rooms(bodies, Bodies(in_all, in_all // _KEPT_OF_ACCOUNT), config.body_bytes_max)
     reader = RequestReader()
 
@@ -341,14 +356,14 @@ def _refusing(clock: Clock, cross_origin: CrossOrigin | None = None) -> Refuse:
 
 def clients_application(parts: Parts, clock: Clock) -> Litestar:
     """All that clients reach but the model calls."""
-    principals = parts.principals
+    readers = parts.readers
     return _application(
         clock,
-        *models_routes(principals, parts.catalog, parts.offerings, clock),
+        *models_routes(readers, parts.catalog, parts.offerings, clock),
         *prices_routes(parts.catalog),
-        *me_routes(principals, parts.accounting, parts.billing),
-        *usage_routes(principals, parts.accounting, clock),
-        *minting_routes(principals, parts.accounting, parts.authentication),
+        *me_routes(readers, parts.accounting, parts.billing),
+        *usage_routes(readers, parts.accounting, clock),
+        *minting_routes(readers, parts.accounting, parts.authentication),
     )
 
 

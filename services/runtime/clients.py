@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
 
@@ -37,6 +37,9 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     # Each channel has its own connection, which by default it would share with others of the process.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+# Unary calls of a connection that are under way at once; further ones wait here. A server refuses calls of a connection that has
+# more than 32, streams and those that it has answered and not yet forgotten among them: of these there are at most as many again.
+_CALLS_AT_ONCE: Final = 12
 # An attempt to connect with a handshake in it takes longer.
 _TLS_OPTIONS: Final[list[tuple[str, Any]]] = [("grpc.min_reconnect_backoff_ms", 2_000)]
 
@@ -50,7 +53,7 @@ def connect(address: str, service: str = "", certificates: Certificates | None =
     certificates.
     """
     if not address.startswith(TLS):
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=[_InTurn()])
     if certificates is None:
         raise ConfigError(
             f"{address} is reached with TLS; give grpc_certificate_file, grpc_key_file and grpc_ca_file in the config"
@@ -64,6 +67,35 @@ async def answer(call: Awaitable[Response]) -> Response:
         return await call
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error) from error
+
+
+class _InTurn(grpc.aio.UnaryUnaryClientInterceptor):
+    """Lets the unary calls of a channel wait for one another, in order and within their time, where they would be refused."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        """See `grpc.aio.UnaryUnaryClientInterceptor`."""
+        try:
+            async with asyncio.timeout(client_call_details.timeout):
+                await self._free.acquire()
+        except TimeoutError:
+            nothing = grpc.aio.Metadata()
+            said = "too many calls were under way for too long; try again later"
+            raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, nothing, nothing, said) from None
+        try:
+            call = await continuation(client_call_details, request)
+        except BaseException:
+            self._free.release()
+            raise
+        call.add_done_callback(self._over)
+        return call
+
+    def _over(self, _: object) -> None:
+        self._free.release()
 
 
 class _SecureChannel(grpc.aio.Channel):
@@ -86,7 +118,8 @@ class _SecureChannel(grpc.aio.Channel):
         if self._current is not certificates.current:
             # A channel that is dropped closes by itself.
             self._channels = [each for each in self._channels if each[1]]
-            made = grpc.aio.secure_channel(self._target, certificates.channel_credentials(), options=self._options)
+            credentials = certificates.channel_credentials()
+            made = grpc.aio.secure_channel(self._target, credentials, options=self._options, interceptors=[_InTurn()])
             self._channels.append((made, WeakSet()))
             self._current = certificates.current
         return self._channels[-1]

@@ -56,8 +56,8 @@ _DRAIN_NOTICE_S: Final = 0.1
 
 # At most this many connections are remembered to have brought a call.
 _CONNECTIONS_KNOWN_MAX: Final = 4_096
-# At most this many calls of a connection are under way; further ones wait at their caller. Each may hold a message that has not
-# come whole, and without a bound a connection that resets its calls at once has thousands of them begun.
+# At most this many calls of a connection are under way; gRPC refuses further ones, so that our clients make fewer. Each may hold a
+# message that has not come whole, and without a bound a connection that resets its calls at once has thousands of them begun.
 _CALLS_A_CONNECTION_MAX: Final = 32
 
 

@@ -10,6 +10,7 @@ from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
 from services.runtime.errors import ServiceError
 from tests.edge.system import Cell, Reply, cell
+from tests.openapi.conformance import assert_documented
 from tests.registry.catalogs import CATALOG
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -205,6 +206,7 @@ async def test_clients_of_anthropics_get_errors_in_their_shape(
     assert refused.status == status
     assert (refused.json["type"], refused.json["error"]["type"]) == ("error", kind)
     assert refused.json["request_id"] == refused.headers["request-id"]
+    assert_documented("GET", path, refused.status, refused.headers, refused.body)
 
 
 async def test_a_service_that_is_away_is_an_overload_to_anthropics_clients(tmp_path: Path) -> None:
@@ -214,3 +216,4 @@ async def test_a_service_that_is_away_is_an_overload_to_anthropics_clients(tmp_p
         await running.stop("accounting")
         refused = await anthropic(running, "/v1/models", api_key)
     assert (refused.status, refused.json["error"]["type"]) == (529, "overloaded_error")
+    assert_documented("GET", "/v1/models", refused.status, refused.headers, refused.body)

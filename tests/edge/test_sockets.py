@@ -16,12 +16,13 @@ from services.edge.call.turns import Turns
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers
 from services.edge.http.bodies import Bodies
+from services.edge.http.connection import Client
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Problem
 from services.runtime.clock import SystemClock
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import listen_http
-from tests.edge.call.doubles import FixedCatalog, OnePrincipal
+from tests.edge.call.doubles import PRINCIPAL, FixedCatalog, NoWire, OnePrincipal
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio
@@ -63,8 +64,9 @@ class Calls:
 
 
 class Edge:
-    def __init__(self, url: str, calls: Calls, metrics: RequestMetrics, rooms: Rooms) -> None:
+    def __init__(self, url: str, calls: Calls, metrics: RequestMetrics, rooms: Rooms, turns: Turns) -> None:
         self.url = url
+        self.turns = turns
         self.calls = calls
         self.metrics = metrics
         self.rooms = rooms
@@ -90,7 +92,7 @@ async def edge() -> AsyncIterator[Edge]:
         raise AssertionError(scope["path"])
 
     async with listen_http(Answers(nothing, metrics, clock, {"/v1/responses": served}), "127.0.0.1", 0) as listener:
-        yield Edge(f"ws://127.0.0.1:{listener.port}/v1/responses", calls, metrics, rooms)
+        yield Edge(f"ws://127.0.0.1:{listener.port}/v1/responses", calls, metrics, rooms, turns)
     reader.close()
 
 
@@ -173,6 +175,22 @@ async def test_a_socket_whose_client_names_a_call_is_refused() -> None:
             "Leave it out, or send the call that is to be made once with POST."
         )
         assert running.sockets() == 0
+
+
+async def test_a_handshake_has_a_place_as_a_call_has_and_only_until_it_is_answered() -> None:
+    async with edge() as running:
+        # All places that one account may have.
+        client = Client(Exchange(NoWire(), "POST", b"/", []))
+        calls = [await running.turns.enter(PRINCIPAL.account_id, client) for _ in range(50)]
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(running)
+        response = refused.value.response
+        assert (response.status_code, msgspec.json.decode(response.body)["error"]["code"]) == (503, "overloaded")
+        assert (response.headers["retry-after"], response.headers["connection"]) == ("1", "close")
+        calls.pop().leave()
+        async with connect(running), connect(running) as another:
+            await ask(another)
+            assert (await events(another, 3))[-1]["type"] == "response.completed"
 
 
 @pytest.mark.parametrize("model", ["breaks", "drops", "nothing", "fault"])

@@ -587,12 +587,24 @@ DOORS: Final = (
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
+        "a question is answered without a turn",
+        "services/edge/api/readers.py",
+        (("        await turn.begin(client)\n", ""),),
+        ("tests/edge/test_readers.py",),
+    ),
+    Mutation(
+        "a question keeps its place after its answer",
+        "services/edge/api/readers.py",
+        (("        serving.add_done_callback(lambda _: turn.leave())\n", ""),),
+        ("tests/edge/test_readers.py",),
+    ),
+    Mutation(
         "clients reach what is for operators",
         "services/edge/app.py",
         (
             (
-                "        *me_routes(principals, parts.accounting, parts.billing),\n",
-                "        *me_routes(principals, parts.accounting, parts.billing),\n        *health_routes(parts.conditions),\n",
+                "        *me_routes(readers, parts.accounting, parts.billing),\n",
+                "        *me_routes(readers, parts.accounting, parts.billing),\n        *health_routes(parts.conditions),\n",
             ),
         ),
         ("tests/edge/test_app.py",),

@@ -16,6 +16,7 @@ _PROCESSES: Final = ("tests/trust/test_processes.py",)
 _MESSAGES: Final = ("tests/trust/test_messages.py",)
 _STOPPING: Final = ("tests/trust/test_stopping.py",)
 _PEERS: Final = ("tests/trust/test_frames.py",)
+_CHANNELS: Final = ("tests/runtime/test_clients.py",)
 
 
 _CALLERS: Final = (
@@ -312,6 +313,12 @@ _FRAMES: Final = (
         _SERVER,
         (('                ("grpc.max_concurrent_streams", _CALLS_A_CONNECTION_MAX),\n', ""),),
         _PEERS,
+    ),
+    Mutation(
+        "a channel makes as many calls at once as it is asked for",
+        _CLIENTS,
+        (("                await self._free.acquire()\n", "                pass\n"),),
+        _CHANNELS,
     ),
     Mutation(
         "answers that a peer does not read fill the memory",

@@ -8,7 +8,8 @@ from typing import Final
 
 from tests.mutations.planting import Copy, Mutation, Verdict, plant_all
 
-_SEEDS: Final = 60
+# From 1 on. `tests.simulation.test_simulation` proves that the code as it is keeps every promise in each of them.
+SEEDS: Final = 25
 
 MUTATIONS = (
     Mutation(
@@ -131,8 +132,13 @@ _OF_BUYERS: Final = (
 
 
 def simulate(copy: Copy, mutation: Mutation) -> Verdict:
-    """Runs the simulator, whatever is planted."""
-    run = copy.run("-m", "tests.simulation", "--seeds", str(_SEEDS))
+    """Runs the simulator that the fault is for, or all of them for one seed where nothing is planted."""
+    if mutation.changes:
+        of = "buyers" if mutation in _OF_BUYERS else "owner"
+        arguments = ("--seeds", str(SEEDS), "--of", of)
+    else:
+        arguments = ("--seeds", "1")
+    run = copy.run("-m", "tests.simulation", *arguments)
     said = (run.stdout or run.stderr).strip().splitlines()
     return Verdict(run.returncode != 0, said[0] if said else "it said nothing")
 

@@ -9,8 +9,8 @@ from litestar.params import FromPath
 
 from services.edge.api.account_json import AMOUNTS_IN, bucket_json, debt_json, rfc3339_of_us, unit_json, usage_json
 from services.edge.api.billing_json import order_receipt_json
+from services.edge.api.readers import Readers
 from services.edge.http.problems import not_found
-from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
 from services.runtime.http.asgi import exchange_of
 from services.runtime.identifiers import uuid7_time_us
@@ -22,7 +22,7 @@ _TIMEOUT_S: Final = 5.0
 
 
 def me_routes(
-    principals: Principals,
+    readers: Readers,
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
     billing: "billing_pb2_grpc.BillingServiceAsyncStub",
 ) -> list[HTTPRouteHandler]:
@@ -30,7 +30,7 @@ def me_routes(
 
     @get("/v1/me/balance")
     async def balance(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         call = accounting.GetAccount(accounting_pb2.GetAccountRequest(account_id=principal.account_id), timeout=_TIMEOUT_S)
         account = (await answer(call)).account
         return {
@@ -44,7 +44,7 @@ def me_routes(
 
     @get("/v1/me/receipts/{charging_id:str}")
     async def receipt(request: Request[Any, Any, Any], charging_id: FromPath[str]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         if uuid7_time_us(charging_id) is None:
             message = f"No receipt for {charging_id!r}: a charging_id is the x-request-id of an answered call."
             raise not_found("receipt_not_found", message, "charging_id")
@@ -54,7 +54,7 @@ def me_routes(
 
     @get("/v1/me/orders/{order_id:str}/receipt")
     async def order_receipt(request: Request[Any, Any, Any], order_id: FromPath[str]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         wanted = billing_pb2.GetOrderReceiptRequest(account_id=principal.account_id, order_id=order_id)
         return order_receipt_json(await answer(billing.GetOrderReceipt(wanted, timeout=_TIMEOUT_S)))
 

@@ -16,8 +16,9 @@ from litestar.params import FromPath
 from services.api_keys import MINT
 from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
 from services.edge.api.admin.body import AMOUNT_MAX, Name, Scope, parse, wrong
+from services.edge.api.readers import Readers
 from services.edge.http.problems import INVALID_REQUEST, Problem, key_ended, malformed, revoked
-from services.edge.identity.principals import Principal, Principals
+from services.edge.identity.principals import Principal
 from services.runtime.clients import answer
 from services.runtime.errors import ServiceError
 from services.runtime.http.asgi import exchange_of
@@ -48,7 +49,7 @@ class _KeyToMint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def minting_routes(
-    principals: Principals,
+    readers: Readers,
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub",
 ) -> list[HTTPRouteHandler]:
@@ -56,10 +57,10 @@ def minting_routes(
 
     @post("/v1/me/keys")
     async def mint_key(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal, body = await readers.read(exchange_of(request.scope))
         if MINT not in principal.scopes:
             raise _may_not_mint()
-        wanted = parse(await request.body(), _KeyToMint)
+        wanted = parse(body, _KeyToMint)
         # A repeat means the same key, also where the first try came no further than its run.
         key_id = derived_name("key", principal.key_id, wanted.idempotency_key or secrets.token_hex(16))
         run = await _open_run(accounting, principal, key_id, wanted)
@@ -83,7 +84,7 @@ def minting_routes(
 
     @get("/v1/me/keys")
     async def list_keys(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         listing = pb.ListRunsRequest(account_id=principal.account_id, key_id=principal.key_id)
         runs = (await answer(accounting.ListRuns(listing, timeout=_TIMEOUT_S))).runs
         own = next((run_json(run) for run in runs if run.key_id == principal.key_id), None)
@@ -92,7 +93,7 @@ def minting_routes(
 
     @delete("/v1/me/keys/{key_id:str}", status_code=200)
     async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         revoking = authentication_pb2.RevokeMintedKeyRequest(parent_key_id=principal.key_id, key_id=key_id)
         gone = (await answer(authentication.RevokeMintedKey(revoking, timeout=_TIMEOUT_S))).key
         ending = pb.EndRunsRequest(account_id=principal.account_id, key_id=key_id, by_key_id=principal.key_id)

@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import rfc3339_of_us
+from services.edge.api.readers import Readers
 from services.edge.catalog import CatalogHolder, SellableModel, SellableOffering, Snapshot
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.http.answers import named
 from services.edge.http.problems import key_ended, malformed, model_not_found, unavailable
-from services.edge.identity.principals import Principal, Principals
+from services.edge.identity.principals import Principal
 from services.edge.prices import tier_json
 from services.runtime.clients import answer
 from services.runtime.clock import Clock
@@ -126,13 +128,12 @@ def _held_by(account: accounting_pb2.Account, now_us: int) -> tuple[Held, ...]:
     return tuple(dict.fromkeys([Held(account.offering_id), *map(Held, reversed(active)), *left]))
 
 
-def models_routes(
-    principals: Principals, catalog: CatalogHolder, offerings: AccountOfferings, clock: Clock
-) -> list[HTTPRouteHandler]:
+def models_routes(readers: Readers, catalog: CatalogHolder, offerings: AccountOfferings, clock: Clock) -> list[HTTPRouteHandler]:
     """GET /v1/models and GET /v1/models/{id}. A model without a configured route can't be used, so it is not shown."""
+    listed = _Listed()
 
     async def usable_by(request: Request[Any, Any, Any]) -> tuple[Snapshot, Usable]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         snapshot = catalog.current
         if snapshot is None:
             raise unavailable("the catalog is not loaded yet")
@@ -152,7 +153,9 @@ def models_routes(
         models = [model for model in found if model is not None and model.routes]
         if is_anthropic(request):
             return answered(request, anthropic_page(models, request.query_params))
-        return answered(request, {"object": "list", "data": [_model_json(model, usable[model.model_id]) for model in models]})
+        return answered(
+            request, {"object": "list", "data": [listed.text(snapshot, model, usable[model.model_id]) for model in models]}
+        )
 
     @get("/v1/models/{model_path:path}")
     async def get_model(request: Request[Any, Any, Any], model_path: FromPath[str]) -> Response[dict[str, Any]]:
@@ -213,6 +216,23 @@ def _place(ordered: Sequence[SellableModel], model_id: str, param: str) -> int:
 def _anthropic_json(model: SellableModel) -> dict[str, Any]:
     created_at = rfc3339_of_us(model.release_time_s * 1_000_000)
     return {"type": "model", "id": model.model_id, "display_name": model.display_name, "created_at": created_at}
+
+
+class _Listed:
+    """Models as they stand in a list, each made once for an offering and a snapshot, because a list has hundreds of them."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self._texts: dict[tuple[str, str], msgspec.Raw] = {}
+
+    def text(self, snapshot: Snapshot, model: SellableModel, offering: SellableOffering) -> msgspec.Raw:
+        """The model's JSON."""
+        if snapshot is not self._snapshot:
+            self._snapshot, self._texts = snapshot, {}
+        key = model.model_id, offering.offering_id
+        if (text := self._texts.get(key)) is None:
+            text = self._texts[key] = msgspec.Raw(msgspec.json.encode(_model_json(model, offering)))
+        return text
 
 
 def _model_json(model: SellableModel, offering: SellableOffering) -> dict[str, Any]:

@@ -75,14 +75,22 @@ class Sockets:
     async def __call__(self, exchange: Exchange, calls: Application, turns: Turns) -> None:
         """Serves one socket to its end, each message by `calls`; a refusal is answered as one of a POST would be.
 
-        A message that is no call takes one of the `turns` here, as each call does for itself.
+        The handshake, and a message that is no call, take one of the `turns` here, as each call does for itself.
         """
         request_id = uuid7(self.clock.now_us())
+        client = Client(exchange)
         try:
-            principal = await self.principals.resolve(exchange)
+            account_id = (await self.principals.resolve(exchange)).account_id
             if exchange.value_of(NAME):
                 raise once_on_socket(ONCE)
-            socket = accept(exchange, named(self.dialect, request_id), self.rooms.bytes_max)
+            turn = await turns.enter(account_id, client)
+            try:
+                await turn.begin(client)
+                # The key may have been revoked meanwhile, and nobody told this.
+                principal = await self.principals.resolve(exchange)
+                socket = accept(exchange, named(self.dialect, request_id), self.rooms.bytes_max)
+            finally:
+                turn.leave()
         except HandshakeError as error:
             self._refuse(exchange, no_handshake(str(error)), request_id)
         except Problem as problem:

@@ -9,8 +9,9 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 
 from services.edge.api.account_json import AMOUNTS_IN, rfc3339, unit_json
+from services.edge.api.readers import Readers
 from services.edge.http.problems import unavailable
-from services.edge.identity.principals import Principal, Principals
+from services.edge.identity.principals import Principal
 from services.runtime.clock import Clock
 from services.runtime.errors import from_rpc
 from services.runtime.http.asgi import exchange_of
@@ -24,13 +25,13 @@ _NO_UNIT: Final = {"unit": None, "currency": None}
 
 
 def usage_routes(
-    principals: Principals, accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", clock: Clock
+    readers: Readers, accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", clock: Clock
 ) -> list[HTTPRouteHandler]:
     """GET /v1/usage."""
 
     @get("/v1/usage")
     async def usage(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        principal = await principals.resolve(exchange_of(request.scope))
+        principal = await readers.resolve(exchange_of(request.scope))
         asking = pb.GetUsageRequest(account_id=principal.account_id, key_id=principal.key_id, member_id=principal.member_id)
         try:
             response = await accounting.GetUsage(asking, timeout=_TIMEOUT_S)

@@ -414,6 +414,7 @@ class _Connection(asyncio.Protocol):
             self.complete = True
         else:
             self._delimited = False
+            self.content_type, self.packed, self.retry_after_ms = b"", False, 0
 
 
 class _HttpAnswer:

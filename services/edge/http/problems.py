@@ -39,7 +39,7 @@ _WITHOUT_V1: Final = (
 )
 
 
-# A caller's own words, such as a model's ID or a field's name, may have any length; no message of ours has so many.
+# A model's ID or a field's name in a message is the caller's, and may have any length.
 _MESSAGE_CHARACTERS_MAX: Final = 2_000
 _PARAM_CHARACTERS_MAX: Final = 256
 

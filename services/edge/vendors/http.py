@@ -251,9 +251,9 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._pieces.clear()
         self._unread = self._silent_bytes = self._status = 0
-        self._delimited = self._keep_alive = self.complete = False
+        self._keep_alive = self.complete = False
         self._failure = None
-        self.content_type, self.packed, self.retry_after_ms = b"", False, 0
+        self._forget_head()
         self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
         deadline_s = self._loop.time() + first_byte_timeout_s
         while not self._status:
@@ -297,6 +297,11 @@ class _Connection(asyncio.Protocol):
         # Pieces before a failure are still handed out.
         if self._failure is not None and not self._pieces:
             raise VendorFailure(self._failure, self._status)
+
+    def _forget_head(self) -> None:
+        """Forgets the head of an answer before: the last one's, or an interim one's."""
+        self._delimited = False
+        self.content_type, self.packed, self.retry_after_ms = b"", False, 0
 
     def _look_at(self, time_s: float) -> None:
         """Looks at the loop's time `time_s` whether the deadline has passed."""
@@ -413,7 +418,7 @@ class _Connection(asyncio.Protocol):
         if self._status:
             self.complete = True
         else:
-            self._delimited = False
+            self._forget_head()
 
 
 class _HttpAnswer:

@@ -152,10 +152,22 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
         assert vendor.connections == 2
 
 
-async def test_an_interim_answer_is_passed_over() -> None:
-    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
-    async with server(writes(interim + OK + b"content-length: 2\r\n\r\nok")), client() as vendors:
-        assert await whole(vendors, URL) == b"ok"
+@pytest.mark.parametrize("hint", [b"link: x", b"content-encoding: gzip", b"content-length: 9"])
+async def test_an_interim_answer_is_passed_over(hint: bytes) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\ncontent-type: text/html\r\n" + hint + b"\r\n\r\n"
+    async with server(writes(interim + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")), client() as vendors:
+        answer = await vendors.post(URL, KEY, b"{}")
+        assert (answer.content_type, await answer.read()) == ("", b"ok")
+        answer.close()
+
+
+async def test_a_time_to_wait_of_an_interim_answer_is_none() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nretry-after-ms: 250\r\n\r\n"
+    refusal = b"HTTP/1.1 429 Busy\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
+    async with server(writes(interim + refusal)), client() as vendors:
+        with pytest.raises(VendorFailure) as raised:
+            await vendors.post(URL, KEY, b"{}")
+    assert raised.value.retry_after_ms == 5_000
 
 
 async def test_connection_close_is_obeyed() -> None:

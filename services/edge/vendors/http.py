@@ -461,7 +461,7 @@ class _HttpAnswer:
         unpacker, silent_bytes = self._unpacker, 0
         while piece := await connection.piece(self._idle_timeout_s):
             if unpacker.eof:
-                # What follows on the end is no part of the body, and would be kept.
+                # Bytes after the end are no part of the body, and would be kept.
                 return
             silent_bytes += len(piece)
             for unpacked in _unpacked(unpacker, piece):

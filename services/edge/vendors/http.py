@@ -41,6 +41,8 @@ _IDLE_CONNECTIONS_MAX: Final = 512
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS + 32
 # A packed piece may be a thousand times as long unpacked, so others have their turn after each part of this size.
 _UNPACKED_BYTES_MAX: Final = 64 * 1024
+# At most this much of a packed body in a row may unpack to nothing, as the name of a file or empty blocks do.
+_SILENT_PACKED_BYTES_MAX: Final = 1024 * 1024
 _RETRY_AFTER_MS_MAX: Final = 24 * 3_600 * 1_000
 
 
@@ -456,11 +458,21 @@ class _HttpAnswer:
             return
         if self._unpacker is None:
             self._unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+        unpacker, silent_bytes = self._unpacker, 0
         while piece := await connection.piece(self._idle_timeout_s):
-            for unpacked in _unpacked(self._unpacker, piece):
+            if unpacker.eof:
+                # Bytes after the end are no part of the body, and would be kept.
+                return
+            silent_bytes += len(piece)
+            for unpacked in _unpacked(unpacker, piece):
+                silent_bytes = 0
                 yield unpacked
                 if len(unpacked) == _UNPACKED_BYTES_MAX:
                     await asyncio.sleep(0)
+            if unpacker.unused_data:
+                return
+            if silent_bytes > _SILENT_PACKED_BYTES_MAX:
+                raise VendorFailure("garbage", 200)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

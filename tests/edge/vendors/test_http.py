@@ -241,6 +241,46 @@ async def test_others_have_their_turn_while_a_packed_body_is_unpacked() -> None:
     assert turns >= len(unpacked) - 1 > 100
 
 
+NAMED = gzip.compress(b"")[:3] + b"\x08" + gzip.compress(b"")[4:10]
+PACKED = gzip.compress(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("begin", "endless", "body"),
+    [
+        # After the end of what was packed, in the same piece and in others.
+        (PACKED + b"y", b"y" * 60_000, b"hello"),
+        (PACKED, b"y" * 60_000, b"hello"),
+        # What unpacks to nothing: a file's name, and blocks without content.
+        (NAMED, b"y" * 60_000, None),
+        (PACKED[:10], b"\x00\x00\x00\xff\xff" * 12_000, None),
+    ],
+)
+async def test_a_packed_body_that_says_no_more_has_an_end(begin: bytes, endless: bytes, body: bytes | None) -> None:
+    """It held its call for as long as an answer may take, and what came after the end was kept."""
+
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"content-encoding: gzip\r\n\r\n" + begin)
+        while True:
+            await writer.drain()
+            await asyncio.sleep(0.001)
+            writer.write(endless)
+
+    async with server(handle) as vendor, client() as vendors:
+        if body is None:
+            assert await failure_of(vendors, URL) == ("garbage", 200)
+        else:
+            assert await whole(vendors, URL) == body
+        await vendor.closed_by_client.wait()
+
+
+async def test_a_connection_whose_packed_answer_ended_is_used_again() -> None:
+    head = OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(PACKED)
+    async with server(writes(head + PACKED)) as vendor, client() as vendors:
+        assert [await whole(vendors, URL) for _ in range(2)] == [b"hello"] * 2
+        assert vendor.connections == 1
+
+
 async def failure_of(vendors: HttpVendorClient, url: str) -> tuple[str, int]:
     with pytest.raises(VendorFailure) as raised:
         await whole(vendors, url)

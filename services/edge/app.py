@@ -118,6 +118,14 @@ class Parts(NamedTuple):
     checks: VendorChecks
 
 
+class _Shared(NamedTuple):
+    """Parts that model calls and customers' questions have in common."""
+
+    principals: Principals
+    turns: Turns
+    bodies: Bodies
+
+
 class Addresses(NamedTuple):
     """Addresses of an edge."""
 
@@ -169,7 +177,9 @@ async def run_edge(
         counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
         turns = _turns(config, classes)
-        calls = stack.enter_context(_model_calls(config, principals, path, counts, turns, metrics, clock))
+        bodies = Bodies(_bodies_bytes_max(config), config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max)
+        shared = _Shared(principals, turns, bodies)
+        calls = stack.enter_context(_model_calls(config, shared, path, counts, metrics, clock))
         # Once it listens.
         doors: dict[str, Listener] = {}
         export_doors(doors)
@@ -179,7 +189,7 @@ async def run_edge(
             "charging": lambda: charging.up,
             "listener": lambda: "clients" in doors and doors["clients"].accepts,
         }
-        readers, checks = Readers(principals, turns), VendorChecks(vendors)
+        readers, checks = Readers(*shared), VendorChecks(vendors)
         parts = Parts(readers, catalog, offerings, authentication, accounting, billing, conditions, checks)
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         doors["operators"] = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
@@ -262,19 +272,22 @@ def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, v
     return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, INTERPRETER)
 
 
+def _bodies_bytes_max(config: EdgeConfig) -> int:
+    return config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max
+
+
 @contextmanager
 def _model_calls(
     config: EdgeConfig,
-    principals: Principals,
+    shared: _Shared,
     calls: CallPath,
     counts: TokenCounts,
-    turns: Turns,
     metrics: RequestMetrics,
     clock: Clock,
 ) -> Iterator[dict[str, ModelCalls]]:
     """The model calls by path."""
-    in_all = config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max
-    bodies = Bodies(in_all, config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max)
+    principals, turns, bodies = shared
+    in_all = _bodies_bytes_max(config)
     rooms = Rooms(bodies, Bodies(in_all, in_all // _KEPT_OF_ACCOUNT), config.body_bytes_max)
     reader = RequestReader()
 

@@ -101,7 +101,7 @@ EVERYTHING: Final[dict[str, Any]] = {
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return dict(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,9 @@ def rendered(values: Mapping[str, Any], namespace: str = "cell") -> list[dict[st
     """The objects of a release. Errors: `helm_python.HelmError` for values that are refused."""
     with helm_python.Chart.load(CHART) as chart:
         files = chart.render(dict(values), name="tokenline", namespace=namespace)
-    return [each for name, text in files.items() if name.endswith(".yaml") for each in yaml.safe_load_all(text) if each]
+    return [
+        each for name, text in files.items() if name.endswith(".yaml") for each in yaml.load_all(text, yaml.CSafeLoader) if each
+    ]
 
 
 def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import json
 import re
 import tomllib
-from typing import Any
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
 
 import helm_python
-import kubernetes_validate
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -25,6 +27,8 @@ from tests.openapi.documents import NAMES, operations
 
 # Those in support, and the next one.
 KUBERNETES = ("1.34", "1.35", "1.36", "1.37")
+# The package validates as well, but reads megabytes of schemas for each object.
+SCHEMAS: Final = files("kubernetes_validate") / "kubernetes-json-schema"
 CONFIGS: dict[str, Any] = {
     "authentication": AuthenticationConfig,
     "registry": RegistryConfig,
@@ -40,11 +44,31 @@ def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     return objects_of(request.param)
 
 
+def kubernetes_schema(version: str, name: str) -> Any:
+    """A schema of Kubernetes, which allows no fields but those that it names."""
+    return json.loads((SCHEMAS / f"v{version}.0-local-strict" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def definitions(version: str) -> jsonschema_rs.Registry:
+    """All that schemas of objects refer to."""
+    name = "_definitions"
+    return jsonschema_rs.Registry([(f"/api/{name}.json", kubernetes_schema(version, name))])
+
+
+@cache
+def validator(version: str, api_version: str, kind: str) -> jsonschema_rs.Draft202012Validator:
+    """Judges objects of a kind; of the group rbac.authorization.k8s.io the files have the first word."""
+    group, _, number = api_version.rpartition("/")
+    name = "-".join(filter(None, (kind.lower(), group.partition(".")[0], number)))
+    return jsonschema_rs.Draft202012Validator(kubernetes_schema(version, name), registry=definitions(version))
+
+
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_kubernetes_takes_all_of_it(objects: list[dict[str, Any]], version: str) -> None:
     for each in objects:
         if each["apiVersion"] != "monitoring.coreos.com/v1":
-            kubernetes_validate.validate(each, version, strict=True)
+            validator(version, each["apiVersion"], each["kind"]).validate(each)
 
 
 def test_every_object_is_of_its_cell(objects: list[dict[str, Any]]) -> None:

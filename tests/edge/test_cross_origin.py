@@ -73,6 +73,7 @@ async def test_a_preflight_is_answered_before_the_key_and_by_the_edge_alone(tmp_
                 access_control_request_headers=ASKED,
             )
             assert (status, body, headers["vary"], "content-length" in headers) == (204, b"", "origin", False)
+            assert headers["x-request-id"]
             assert allowed(headers) == {
                 "allow-origin": origin,
                 "allow-methods": "GET, POST, DELETE",
@@ -87,6 +88,7 @@ async def test_pages_of_other_origins_are_refused_with_what_to_do(running: Cell)
             address(running, "/v1/chat/completions"), "OPTIONS", origin=origin, access_control_request_method="POST"
         )
         assert (status, allowed(headers), headers["vary"]) == (403, {}, "origin")
+        assert headers["x-request-id"]
         assert f"Pages of {origin} may not call this API" in body.decode()
         assert b"cors_origins" in body
 

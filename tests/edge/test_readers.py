@@ -8,6 +8,7 @@ import pytest
 from services.edge.api.readers import Readers
 from services.edge.call.priority import PriorityClasses
 from services.edge.call.turns import Bounds, Turns
+from services.edge.http.bodies import Bodies
 from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import Principal
 from services.runtime.http.exchange import Exchange
@@ -34,38 +35,47 @@ class Edge:
     def __init__(self, places: int = 1_000) -> None:
         self.turns = Turns(places, PriorityClasses(FixedCatalog(None)), now_s, Bounds(1, 256.0, 0.5))
         self.principals = Keys()
-        self.readers = Readers(self.principals, self.turns)
+        self.readers = Readers(self.principals, self.turns, Bodies(10_000, 5_000))
         self.answer = asyncio.Event()
         # Accounts whose requests came to their turn, and problems.
         self.begun: list[str] = []
         self.refused: list[Problem] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def _serve(self, account_id: str) -> None:
-        exchange = Exchange(NoWire(), "GET", b"/", [(ACCOUNT.encode(), account_id.encode())])
-        exchange.came_to_end()
+    async def _serve(self, exchange: Exchange) -> None:
         try:
-            principal = await self.readers.resolve(exchange)
+            if exchange.method == "GET":
+                principal = await self.readers.resolve(exchange)
+            else:
+                principal, _ = await self.readers.read(exchange)
         except Problem as problem:
             self.refused.append(problem)
             return
         self.begun.append(principal.account_id)
         await self.answer.wait()
 
-    async def ask(self, account_id: str, count: int) -> None:
-        """Returns once they have come as far as they can."""
-        self.tasks += [asyncio.create_task(self._serve(account_id)) for _ in range(count)]
+    async def ask(self, account_id: str, count: int = 1, method: str = "GET") -> Exchange:
+        """Returns the last one, once they have come as far as they can; a body is still to come."""
+        for _ in range(count):
+            exchange = Exchange(NoWire(), method, b"/", [(ACCOUNT.encode(), account_id.encode())])
+            if method == "GET":
+                exchange.came_to_end()
+            self.tasks.append(asyncio.create_task(self._serve(exchange)))
+        await self.settle()
+        return exchange
+
+    async def settle(self) -> None:
         for _ in range(4):
             await asyncio.sleep(0)
 
 
 async def test_who_asks_without_a_pause_takes_turns_and_others_do_not() -> None:
     edge = Edge()
-    await edge.ask("other", 1)
+    await edge.ask("other")
     await edge.ask("busy", 2 * FREE)
     # One of those that need a turn has it.
     assert edge.begun == ["other"] + ["busy"] * (FREE + 1)
-    await edge.ask("other", 1)
+    await edge.ask("other")
     assert edge.begun[-1] == "other"
     edge.answer.set()
     await asyncio.gather(*edge.tasks)
@@ -81,7 +91,7 @@ async def test_a_question_has_its_place_until_it_is_answered_and_no_longer() -> 
     edge.answer.set()
     await asyncio.gather(*edge.tasks)
     for _ in range(10):
-        await edge.ask("busy", 1)
+        await edge.ask("busy")
     await asyncio.gather(*edge.tasks)
     assert (len(edge.begun), len(edge.refused)) == (12, 1)
 
@@ -89,7 +99,7 @@ async def test_a_question_has_its_place_until_it_is_answered_and_no_longer() -> 
 @pytest.mark.parametrize("given_up", [False, True])
 async def test_what_would_wait_for_long_is_refused_and_keeps_no_place(given_up: bool) -> None:
     edge = Edge()
-    await edge.ask("other", 1)
+    await edge.ask("other")
     await edge.ask("busy", FREE + 2)
     if given_up:
         edge.tasks[-1].cancel()
@@ -97,15 +107,49 @@ async def test_what_would_wait_for_long_is_refused_and_keeps_no_place(given_up: 
     assert [each.code for each in edge.refused] == ([] if given_up else ["overloaded"])
     edge.answer.set()
     await asyncio.wait(edge.tasks)
-    await edge.ask("busy", 1)
+    await edge.ask("busy")
     assert edge.begun.count("busy") == FREE + 2
 
 
 async def test_a_key_that_is_revoked_while_its_question_waits_is_told_nothing() -> None:
     edge = Edge()
-    await edge.ask("other", 1)
+    await edge.ask("other")
     await edge.ask("busy", FREE + 2)
     edge.principals.is_revoked = True
     edge.answer.set()
     await asyncio.gather(*edge.tasks)
     assert (len(edge.begun), [each.status for each in edge.refused]) == (FREE + 2, [401])
+
+
+async def test_a_body_that_is_to_come_keeps_nobody_waiting_and_is_read_once() -> None:
+    edge = Edge()
+    await edge.ask("other")
+    await edge.ask("busy", FREE)
+    late = await edge.ask("busy", method="POST")
+    assert edge.begun.count("busy") == FREE
+    await edge.ask("busy")
+    assert edge.begun.count("busy") == FREE + 1
+    late.came_to_end()
+    edge.answer.set()
+    await asyncio.gather(*edge.tasks)
+    assert (edge.begun.count("busy"), edge.refused) == (FREE + 2, [])
+
+
+async def test_bodies_are_bounded_together_with_those_of_calls() -> None:
+    edge = Edge()
+    first, second = [await edge.ask("busy", method="POST") for _ in range(2)]
+    first.came(b"x" * 3_000)
+    await edge.settle()
+    second.came(b"x" * 3_000)
+    await edge.settle()
+    assert [each.status for each in edge.refused] == [429]
+    first.lose()
+    await edge.settle()
+    assert [each.status for each in edge.refused] == [429, 400]
+    whole = await edge.ask("busy", method="POST")
+    whole.came(b"x" * 5_000)
+    whole.came_to_end()
+    await edge.settle()
+    assert edge.begun == ["busy"]
+    edge.answer.set()
+    await asyncio.gather(*edge.tasks)

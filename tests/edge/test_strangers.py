@@ -4,9 +4,13 @@ from typing import Any, cast
 
 import pytest
 
+from services.edge.api.readers import Readers
 from services.edge.app import Parts, clients_application, operators_application
+from services.edge.call.priority import PriorityClasses
+from services.edge.call.turns import Turns
 from services.edge.config import EdgeConfig
 from services.edge.http.answers import Answers
+from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
 from services.runtime.clock import SystemClock
 from services.runtime.http.asgi import Asgi
@@ -38,7 +42,8 @@ async def asked(application: Any, method: str, path: str, *headers: tuple[bytes,
 @pytest.fixture
 def parts() -> Parts:
     nobody = cast(Any, None)
-    return Parts(OnePrincipal(), cast(Any, FixedCatalog.__new__(FixedCatalog)), nobody, nobody, nobody, nobody, {}, nobody)
+    readers = Readers(OnePrincipal(), Turns(100, PriorityClasses(FixedCatalog(None))), Bodies(1_000, 1_000))
+    return Parts(readers, cast(Any, FixedCatalog.__new__(FixedCatalog)), nobody, nobody, nobody, nobody, {}, nobody)
 
 
 @pytest.mark.parametrize("path", ["/v1/me/receipts/no-charging-id", "/v1/me/balance", "/v1/models", "/v1/models/small"])

@@ -86,6 +86,13 @@ _OF_CONNECTIONS: Final = (
         _IN_CONNECTIONS,
     ),
     one(
+        "the head of an interim answer is the answer's",
+        _HTTP,
+        "            self._forget_head()\n",
+        "            self._delimited = False\n",
+        "tests/edge/vendors/test_http.py",
+    ),
+    one(
         "a client is sent away for as long as a vendor says",
         _HTTP,
         "min(_RETRY_AFTER_MS_MAX, max(0, round(float(value) * factor)))",

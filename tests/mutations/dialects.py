@@ -104,7 +104,7 @@ _PASSED: Final = (
     Mutation(
         "a limit that the meter never saw passes within another field",
         _UNMETERED,
-        (("            waiting += [(inner, f", "            [(inner, f"),),
+        (("            waiting += [((place, inner)", "            [((place, inner)"),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(
@@ -569,6 +569,18 @@ _OUTPUT: Final = (
 )
 
 _COUNTS: Final = (
+    Mutation(
+        "an earlier count of output covers what came since",
+        _USAGE,
+        (("    return counted._replace(has_output=False)\n", "    return counted\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a total that contradicts its parts is thought",
+        _USAGE,
+        (("        return None\n    return total\n", "        return total\n    return total\n"),),
+        _OF_USAGE,
+    ),
     Mutation(
         "cached tokens of a plain usage are uncached",
         _USAGE,

@@ -587,6 +587,12 @@ DOORS: Final = (
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
+        "a large text is read where others wait",
+        "services/edge/api/reading.py",
+        ((" and len(body.content) <= _JSON_BYTES_ON_LOOP_MAX", ""),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
         "a question is answered without a turn",
         "services/edge/api/readers.py",
         (("        await turn.begin(client)\n", ""),),

@@ -42,6 +42,13 @@ TRANSLATION: Final[tuple[Mutation, ...]] = (
         _OF_ANSWERS,
     ),
     one(
+        "a last event without a place fails an answer that is charged",
+        _ANSWER,
+        '        except VendorFailure:\n            return b""\n',
+        "        except VendorFailure:\n            raise\n",
+        _OF_ANSWERS,
+    ),
+    one(
         "an odd item hides the others",
         _RESPONSES_ANSWERS,
         "return value if type(value) is list else []",

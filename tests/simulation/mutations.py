@@ -135,9 +135,9 @@ def simulate(copy: Copy, mutation: Mutation) -> Verdict:
     """Runs the simulator that the fault is for, or all of them for one seed where nothing is planted."""
     if mutation.changes:
         of = "buyers" if mutation in _OF_BUYERS else "owner"
-        arguments = ("--seeds", str(SEEDS), "--of", of)
+        arguments = ["--seeds", str(SEEDS), "--of", of]
     else:
-        arguments = ("--seeds", "1")
+        arguments = ["--seeds", "1"]
     run = copy.run("-m", "tests.simulation", *arguments)
     said = (run.stdout or run.stderr).strip().splitlines()
     return Verdict(run.returncode != 0, said[0] if said else "it said nothing")

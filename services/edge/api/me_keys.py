@@ -57,10 +57,10 @@ def minting_routes(
 
     @post("/v1/me/keys")
     async def mint_key(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        principal = await readers.resolve(exchange_of(request.scope))
+        principal, body = await readers.read(exchange_of(request.scope))
         if MINT not in principal.scopes:
             raise _may_not_mint()
-        wanted = parse(await request.body(), _KeyToMint)
+        wanted = parse(body, _KeyToMint)
         # A repeat means the same key, also where the first try came no further than its run.
         key_id = derived_name("key", principal.key_id, wanted.idempotency_key or secrets.token_hex(16))
         run = await _open_run(accounting, principal, key_id, wanted)

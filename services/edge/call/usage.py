@@ -502,10 +502,14 @@ class Meter:
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
             if counted.has_output and self._output_counts is counted.counts:
                 return
+        if self._since is not None and most:
+            if self.upper:
+                # An estimate will do, because the next count is near.
+                self._since.add(step.said + step.thought)
+            else:
+                # A count of nothing, as some vendors begin with, says nothing of later output: ours stands.
+                self._output_counts = self._since = None
         self.upper += most
-        if self._since is not None:
-            # An estimate will do, because the next count is near.
-            self._since.add(step.said + step.thought)
 
     def _measured(self, counted: VendorCount) -> VendorCount:
         """A vendor's count in the measures of the model: no side is charged in two."""

@@ -97,7 +97,7 @@ class Answers:
         # A path that is not served has no template: its own text would make a label of every request.
         template = "unknown"
         try:
-            if self._cross_origin is not None and self._cross_origin.serve(exchange):
+            if self._cross_origin is not None and self._cross_origin.serve(exchange, self._request_id):
                 template = "preflight"
             elif path == "/" and exchange.method == "HEAD":
                 # Clients probe this path to see whether anybody is there.

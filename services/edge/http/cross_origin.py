@@ -4,7 +4,7 @@ A page sends its key itself, in a header. What a browser adds by itself (cookies
 never allowed. So the origin decides who may read an answer, and never who pays.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from services.edge.http.problems import Header, origin_not_allowed, problem_body
@@ -31,21 +31,22 @@ class CrossOrigin:
         # All that are not sent by a browser's cookies; those of limits, retries and receipts among them.
         return *self._allowed(origin), (b"access-control-expose-headers", b"*")
 
-    def serve(self, exchange: Exchange) -> bool:
-        """Gives the answer the headers that its page needs; answers a preflight, and then returns True."""
+    def serve(self, exchange: Exchange, request_id: Callable[[], Header]) -> bool:
+        """Gives the answer the headers that its page needs; answers a preflight, under a `request_id`, and then returns True."""
         origin = exchange.value_of(b"origin")
         is_preflight = exchange.method == "OPTIONS" and bool(exchange.value_of(b"access-control-request-method"))
         if not self._allows(origin):
             exchange.more_headers = (_VARIES,)
             if is_preflight and origin:
                 problem = origin_not_allowed(origin.decode("latin-1"))
-                exchange.whole(problem.status, [(b"content-type", b"application/json")], problem_body(problem))
+                headers = [(b"content-type", b"application/json"), request_id()]
+                exchange.whole(problem.status, headers, problem_body(problem))
             return is_preflight and bool(origin)
         if not is_preflight:
             exchange.more_headers = self.told(origin)
             return False
         asked = exchange.value_of(b"access-control-request-headers")
-        headers = [(b"access-control-allow-methods", _METHODS), (b"access-control-max-age", _KEPT_S)]
+        headers = [(b"access-control-allow-methods", _METHODS), (b"access-control-max-age", _KEPT_S), request_id()]
         if asked:
             headers.append((b"access-control-allow-headers", asked))
         exchange.more_headers = self._allowed(origin)

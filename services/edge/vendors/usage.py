@@ -5,13 +5,14 @@ side of a count, input or output, stands or falls with its main number; an impos
 vendor may send raises an error.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from services.edge.vendors.profile import Reasoning, UsageReading
-from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, NOTHING, PARENTS, Measure, Vector, trimmed
+from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, NOTHING, PARENTS, Measure, Vector, total_output, trimmed
 
 # No count of one answer is larger.
 COUNT_MAX: Final = 10**10
@@ -161,7 +162,13 @@ def read_usage(found: object, rules: UsageRules, reading: UsageReading) -> Vendo
     counts = [0] * len(CLASSES)
     for index, number in numbers.items():
         counts[index] = number
-    beside = _reasoning_beside(numbers, _total(found, rules), reading.reasoning) if has_output else None
+    beside = None
+    if has_output:
+        total = _total(found, rules)
+        if has_input and total is not None:
+            total = _take_parts_beside(numbers, total, rules)
+            counts[_INPUT] = numbers[_INPUT]
+        beside = _reasoning_beside(numbers, total, reading.reasoning)
     if beside is not None:
         counts[_REASONING] = beside
     for rule in rules.classes:
@@ -242,6 +249,22 @@ def merged(earlier: dict[str, Any], later: object, _depth: int = 0) -> dict[str,
     return joined
 
 
+def as_told(
+    counted: VendorCount, before: VendorCount | None, told: Iterable[object], rules: UsageRules, reading: UsageReading
+) -> VendorCount:
+    """A merged count as the usages `told` have made it of the one `before`.
+
+    It has no output where none of them counts any: the earlier count does not cover output that came since.
+    """
+    if before is None or total_output(before.counts) != total_output(counted.counts):
+        return counted
+    for usage in told:
+        own = read_usage(usage, rules, reading)
+        if own is not None and own.has_output and total_output(own.counts):
+            return counted
+    return counted._replace(has_output=False)
+
+
 def at(found: object, path: Path) -> object:
     """The value at a path of names, or None."""
     for name in path:
@@ -276,6 +299,23 @@ def _numbers(found: dict[str, Any], rules: UsageRules) -> tuple[dict[int, int], 
                 if added:
                     break
     return numbers, is_odd
+
+
+def _take_parts_beside(numbers: dict[int, int], total: int, rules: UsageRules) -> int | None:
+    """Adds what was read from or written to the cache to the input, where the total says that it was counted beside it.
+
+    Returns the total, or None where it is no measure of thought because the parts contradict the input.
+    """
+    inside = {rule.token_class for rule in rules.classes if rule.inside == _INPUT}
+    parts = sum(numbers.get(token_class, 0) for token_class in (_CACHED, _WRITE) if token_class in inside)
+    if not parts:
+        return total
+    rest, thought = total - numbers[_INPUT] - numbers[_OUTPUT], numbers.get(_REASONING, 0)
+    if rest in (parts, parts + thought) and rest != thought:
+        numbers[_INPUT] += parts
+    elif parts > numbers[_INPUT]:
+        return None
+    return total
 
 
 def _reasoning_beside(numbers: dict[int, int], total: int | None, reasoning: Reasoning) -> int | None:

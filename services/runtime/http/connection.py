@@ -40,6 +40,7 @@ _UNWANTED: Final = 1
 _QUEUED: Final = 2
 _RESTS: Final = 4
 _INT: Final = struct.Struct("i")
+_AROUND_HEADER_BYTES: Final = len(b":\r\n")
 _HTTP_2_PREFACE: Final = b"PRI * HTTP/2.0"
 
 
@@ -328,6 +329,10 @@ class Connection(asyncio.Protocol):
         if self._upgraded is not None:
             self._upgraded = None
             return
+        bytes_max = self._listener.limits.head_bytes_max
+        if self._silent_bytes + _SLICE_BYTES > bytes_max and _head_bytes(self._target, self._headers) > bytes_max:
+            # It ends in a slice that passes the bound.
+            raise _RefusedError(431)
         method = parser.get_method().decode("ascii")
         if method == "CONNECT":
             raise _RefusedError(501)
@@ -635,6 +640,11 @@ class Connection(asyncio.Protocol):
         own: Any = self._transport.get_extra_info("socket")
         if own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.drop()
+
+
+def _head_bytes(target: bytes, headers: list[Header]) -> int:
+    """The least that a head with these takes."""
+    return len(target) + sum(len(name) + len(value) + _AROUND_HEADER_BYTES for name, value in headers)
 
 
 def _is_http_1_0(version: str) -> bool:

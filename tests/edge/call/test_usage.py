@@ -125,6 +125,18 @@ def test_what_a_vendor_counts_is_not_counted_again() -> None:
     assert not count.lengths
 
 
+def test_a_count_of_nothing_before_the_output_leaves_it_to_the_tokenizer() -> None:
+    of_steps = meter(exact=True)
+    for counted in (vendor_count(0), vendor_count(0)):
+        of_steps.add(Step(counted=counted))
+    for _ in range(30):
+        of_steps.add(Step(said="😀" * 10))
+    used = of_steps.used()
+    assert (used.charged, used.source) == ((3, 0, 0, 600, 0), Source.TOKENIZER)
+    of_steps.add(Step(counted=vendor_count(598)))
+    assert of_steps.used().charged == (3, 0, 0, 598, 0)
+
+
 def test_what_is_reported_on_the_way_is_near_and_asks_no_tokenizer() -> None:
     count = Counted()
     of_steps = meter_of(count)

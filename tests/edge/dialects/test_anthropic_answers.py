@@ -288,6 +288,24 @@ def test_a_later_zero_erases_no_count() -> None:
     assert counted.counts[:4] == (9, 5, 0, 4)
 
 
+@pytest.mark.parametrize(
+    "usage", [{"input_tokens": 9}, {"output_tokens": 0}, {"output_tokens": None, "cache_read_input_tokens": 1}]
+)
+def test_a_count_of_the_input_is_none_of_the_output_that_came_since_the_last_one(usage: dict[str, Any]) -> None:
+    reading = answer(streamed=True)
+    feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"))
+    first = feed_events(reading, {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 4}}).counted
+    assert first is not None
+    assert first.has_output
+    later = feed_events(reading, piece(type="text_delta", text=" and more"), ending(usage=usage)).counted
+    assert later is not None
+    assert (later.has_input, later.has_output) == (True, False)
+    # The same number again is a count.
+    again = feed_events(reading, ending(usage={"output_tokens": 4})).counted
+    assert again is not None
+    assert again.has_output
+
+
 def test_usage_is_read_where_the_profile_says() -> None:
     endpoint = ENDPOINT._replace(usage=UsageReading(places=(("metrics", "usage"),)))
     event = {**STOP, "metrics": {"usage": {"input_tokens": 8, "output_tokens": 2}}}
@@ -529,6 +547,14 @@ def test_citations_of_pieces_follow_those_that_a_block_began_with(begun: Any) ->
     )
     [block] = msgspec.json.decode(complete(reading))["content"]
     assert block["citations"] == [*(begun if isinstance(begun, list) else []), cited]
+
+
+@pytest.mark.parametrize("odd", [True, 5, "So.", {"cited_text": "So."}])
+def test_odd_citations_of_a_whole_answer_are_told_with_their_block(odd: Any) -> None:
+    said = {"type": "text", "text": "Hello", "citations": odd}
+    body = msgspec.json.encode({**start()["message"], "content": [said], "stop_reason": "end_turn"})
+    events = events_of(answer(streamed=True).feed_whole(body).out)
+    assert [each["content_block"] for each in events if each["type"] == "content_block_start"] == [said]
 
 
 @pytest.mark.parametrize("streamed", [True, False])

@@ -355,6 +355,17 @@ def test_a_whole_answer_is_assembled_from_events() -> None:
     assert (to.content_type, msgspec.json.decode(to.end(Ending.COMPLETE, USED))) == ("application/json", ended()["response"])
 
 
+def test_a_count_of_the_input_is_none_of_the_output_that_came_since_the_last_one() -> None:
+    to = answer(streamed=True)
+    *before, last = of_message(0)
+    first = feed(to, *numbered([*begun(), *before[:3], {**before[3], "usage": {"input_tokens": 9, "output_tokens": 2}}])).counted
+    assert first is not None
+    assert first.has_output
+    later = feed(to, *before[3:], last, {"type": "response.completed", "response": response(usage={"input_tokens": 9})}).counted
+    assert later is not None
+    assert (later.has_input, later.has_output) == (True, False)
+
+
 def test_what_comes_after_the_end_is_neither_delivered_nor_counted() -> None:
     to = answer(streamed=True)
     feed(to, *stream())

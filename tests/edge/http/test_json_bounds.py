@@ -1,8 +1,10 @@
 """How much a JSON text holds, told without reading it."""
 
+import asyncio
 import json
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.edge.api.reading import RequestReader
-from services.edge.call.dialect import Body
+from services.edge.call.dialect import Body, Dialect
 from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.dialects.chat.request import ChatRequest
 from services.edge.http.json_bounds import Counting, Held
 from services.edge.http.problems import Problem
 
@@ -29,11 +32,21 @@ def held_by(text: bytes, few: int, many: int, slice_bytes: int = 256_000) -> Hel
     return counting.held
 
 
-async def read(reader: RequestReader, content: bytes) -> None:
+async def read(reader: RequestReader, content: bytes, dialect: Dialect | None = None) -> None:
     """Reads a body that has come as one."""
     look = reader.look()
     look(content)
-    await reader.read(ChatCompletions(), Body(content, "application/json"), look, [])
+    await reader.read(dialect or ChatCompletions(), Body(content, "application/json"), look, [])
+
+
+class Watched(ChatCompletions):
+    """Notes the thread in which it reads."""
+
+    thread = ""
+
+    def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ChatRequest:
+        self.thread = threading.current_thread().name.partition("_")[0]
+        return super().read(body, headers)
 
 
 def values_of(value: Any) -> int:
@@ -126,6 +139,26 @@ async def test_a_body_of_nothing_but_brackets_takes_no_thread(body: bytes) -> No
     assert (refused.value.status, refused.value.code) == (400, "invalid_json")
     assert refused.value.message == "The body is nested more than 500 lists and objects deep. Send a flatter one."
     assert [each.name for each in threading.enumerate() if each.name.startswith("request-reader")] == []
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "thread"),
+    [
+        ("a" * 500_000, 1, "MainThread"),
+        ("a" * 600_000, 1, "request-reader"),
+        ("\\u4e00" * 100_000, 1, "request-reader"),
+        ("a", 4_900, "MainThread"),
+        ("a", 5_100, "request-reader"),
+    ],
+)
+def test_large_bodies_are_read_in_a_thread_however_few_values_they_have(text: str, words: int, thread: str) -> None:
+    reader, dialect = RequestReader(), Watched()
+    stop = b",".join([b'"a"'] * words)
+    body = b'{"model":"m","messages":[{"role":"user","content":"%b"}],"metadata":{"a":[%b]}}' % (text.encode(), stop)
+    # Not in virtual time, in which there are no threads.
+    asyncio.run(read(reader, body, dialect))
+    assert dialect.thread == thread
     reader.close()
 
 

@@ -129,6 +129,29 @@ def test_parts_beyond_the_whole_never_lower_its_price() -> None:
     assert read_usage(usage, CHAT, PLAIN) == VendorCount((10, 0, 0, 4, 0), has_input=True, has_output=True, is_odd=True)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "cached", "thought", "total", "counts", "is_odd"),
+    [
+        # Beside the prompt: the total has the prompt, the cached part and the output.
+        (10, 100, 0, 114, (10, 100, 0, 4, 0), False),
+        (10, 5, 0, 19, (10, 5, 0, 4, 0), False),
+        # Thought beside the output, too.
+        (10, 100, 7, 121, (10, 100, 0, 4, 7), False),
+        # Thought of which the total has as much more.
+        (10, 5, 5, 19, (5, 5, 0, 4, 5), False),
+        (10, 5, 0, 21, (5, 5, 0, 4, 7), False),
+        # A total that explains nothing is no thought.
+        (10, 100, 0, 150, (10, 0, 0, 4, 0), True),
+    ],
+)
+def test_a_total_says_whether_cached_input_stands_beside_the_prompt(
+    prompt: int, cached: int, thought: int, total: int, counts: Vector, is_odd: bool
+) -> None:
+    usage = {"prompt_tokens": prompt, "completion_tokens": 4, "total_tokens": total}
+    details = {"prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": thought}}
+    assert read_usage(usage | details, CHAT, PLAIN) == VendorCount(counts, has_input=True, has_output=True, is_odd=is_odd)
+
+
 def test_an_input_of_nothing_is_none() -> None:
     counted = read_usage({"prompt_tokens": 0, "completion_tokens": 9}, CHAT, PLAIN)
     assert counted is not None

@@ -48,6 +48,15 @@ async def test_the_servers_own_refusals(request_bytes: bytes, status: int) -> No
         assert application.called in ([], ["/"])
 
 
+@pytest.mark.parametrize("bytes_max", [1_000, 32 * 1024])
+async def test_a_head_has_as_many_bytes_as_it_may_and_no_more(bytes_max: int) -> None:
+    begun = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\na: "
+    async with listening(head_bytes_max=bytes_max) as (listener, _):
+        for more, status in ((0, 200), (100, 431)):
+            head = begun + b"b" * (bytes_max - len(begun) - 4 + more) + b"\r\n\r\n"
+            assert status_of(await answer_to(listener, head)) == status
+
+
 async def test_a_header_of_60_mb_is_refused_at_once_and_nobody_waits_for_it() -> None:
     async with listening() as (listener, _):
         client, attacker = await Client.to(listener), await Client.to(listener)

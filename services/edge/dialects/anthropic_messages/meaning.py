@@ -12,7 +12,7 @@ from services.edge.dialects.metadata import Metadata
 from services.edge.dialects.tally import Tally, Words, bytes_of, texts_of
 from services.edge.dialects.typed_events import Tree
 from services.edge.vendors.profile import Reasoning, UsageReading
-from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
+from services.edge.vendors.usage import MESSAGES, VendorCount, as_told, at, merged, read_usage
 
 # Members of events without output, by the event's type; any others count.
 _EVENTS: Final[dict[str, frozenset[str]]] = {
@@ -238,16 +238,17 @@ class Meaning:
 
     def _count(self, kind: str, fields: Tree) -> VendorCount | None:
         """The vendor's count, if this event has one."""
-        taken = False
+        before = self.counted
+        usages: list[object] = []
         if kind == "message_start":
             usage = at(fields, ("message", "usage"))
             if isinstance(usage, dict):
-                taken = self._take({name: value for name, value in usage.items() if name not in _OUTPUT})
-        if "usage" in fields:
-            taken = self._take(fields["usage"]) or taken
-        for place in self._reading.places:
-            taken = self._take(at(fields, place)) or taken
-        return self.counted if taken else None
+                usages.append({name: value for name, value in usage.items() if name not in _OUTPUT})
+        usages += [fields.get("usage"), *(at(fields, place) for place in self._reading.places)]
+        taken = [usage for usage in usages if self._take(usage)]
+        if not taken or self.counted is None:
+            return None
+        return as_told(self.counted, before, taken, MESSAGES, self._reading)
 
     def _take(self, usage: object) -> bool:
         if not isinstance(usage, dict) or not usage:

@@ -32,7 +32,7 @@ def events_of(message: Tree) -> list[Tree]:
 def _taken_apart(block: Any) -> tuple[list[Tree], Any]:
     """A block's pieces, and its begin in a stream."""
     match block:
-        case {"type": "text", "text": str(text)}:
+        case {"type": "text", "text": str(text)} if isinstance(block.get("citations") or [], list):
             cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]
             return [{"type": "text_delta", "text": text}, *cited], {"type": "text", "text": ""}
         case {"type": "thinking", "thinking": str(text)}:

@@ -15,7 +15,7 @@ from services.edge.dialects.responses.output import DONE, Item, Output, split, t
 from services.edge.dialects.tally import METADATA_CHARACTERS_MAX, Tally, Words, bytes_of, texts_of
 from services.edge.dialects.typed_events import Tree
 from services.edge.vendors.profile import UsageReading
-from services.edge.vendors.usage import CHAT, VendorCount, at, merged, read_usage
+from services.edge.vendors.usage import CHAT, VendorCount, as_told, at, merged, read_usage
 
 # Members of events without output; any others count.
 _EVENT: Final = frozenset(
@@ -286,17 +286,16 @@ class Meaning:
 
     def _count(self, fields: Tree) -> VendorCount | None:
         """The vendor's count, if this event has one."""
-        taken = False
-        for place in (("response", "usage"), ("usage",), *self._reading.places):
-            usage = at(fields, place)
-            if isinstance(usage, dict) and usage:
-                self._usage = merged(self._usage, usage)
-                taken = True
+        before = self.counted
+        places = (("response", "usage"), ("usage",), *self._reading.places)
+        taken = [usage for place in places if isinstance(usage := at(fields, place), dict) and usage]
+        for usage in taken:
+            self._usage = merged(self._usage, usage)
         if not taken:
             return None
         # OpenAI's counts have one meaning under the names of either dialect.
         self.counted = read_usage(self._usage, CHAT, self._reading)
-        return self.counted
+        return None if self.counted is None else as_told(self.counted, before, taken, CHAT, self._reading)
 
 
 def _is_thought(tree: Tree) -> bool:

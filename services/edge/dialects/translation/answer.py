@@ -55,8 +55,15 @@ class TranslatedAnswer:
             if self._last_says:
                 self._telling.take_back()
             return self._telling.end(used, is_cut=True)
-        told = self._telling.tell(self._rest(self._vendors.end(ending, used)))
+        told = b"".join(map(self._told_last, self._rest(self._vendors.end(ending, used))))
         return told + self._telling.end(used, is_cut=False)
+
+    def _told_last(self, told: Told) -> bytes:
+        """The client's events for a part of the vendor's last event; none where that has no place, such as an item's other kind."""
+        try:
+            return self._telling.tell((told,))
+        except VendorFailure:
+            return b""
 
     def _rest(self, out: bytes) -> list[Told]:
         """The meaning of the vendor's last event; none where it has none. The answer is charged by now, and must not fail."""

@@ -10,6 +10,10 @@ import msgspec
 import pytest
 
 from services.edge.call.dialect import Ending
+from services.edge.dialects.translation.answer import TranslatedAnswer
+from services.edge.dialects.translation.answers.messages import MessagesTelling
+from services.edge.dialects.translation.proofs import Seal
+from services.edge.dialects.translation.telling import Begun, Kind, Piece, Told
 from services.edge.http.problems import vendor_failed
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import VendorFailure
@@ -430,6 +434,46 @@ def test_an_odd_item_is_nothing_and_others_are_told(odd: Any) -> None:
     words = {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}
     end = {"type": "response.completed", "response": {"id": "r", "output": [odd, words]}}
     assert '"content": "Hello"' in json.dumps(told(C, R, [end], USED))
+
+
+@pytest.mark.parametrize("begun", ["message", "unknown"])
+def test_an_item_that_ends_as_a_call_is_one_whatever_it_was_begun_as(begun: str) -> None:
+    """It may be known by the last event alone, when all is charged."""
+    added: dict[str, Any] = {"type": "response.output_item.added", "output_index": 0, "item": {"type": begun, "id": "i"}}
+    call = {"type": "function_call", "id": "i", "call_id": "a", "name": "weather", "arguments": '{"city":1}'}
+    end: dict[str, Any] = {"type": "response.completed", "response": {"id": "r", "output": [call]}}
+    done: dict[str, Any] = {"type": "response.output_item.done", "output_index": 0, "item": call}
+    for events in ([added, end], [added, done, end]):
+        [block] = whole(M, R, events, USED)["content"]
+        assert (block["type"], block["name"], block["input"]) == ("tool_use", "weather", {"city": 1})
+        [called] = whole(C, R, events, USED)["choices"][0]["message"]["tool_calls"]
+        assert called["function"] == {"name": "weather", "arguments": '{"city":1}'}
+
+
+class _Misplaced:
+    """Reads of everything a piece of no block, and a block."""
+
+    def read(self, out: bytes) -> list[Told]:
+        return [Piece("none", "lost"), Begun("one", Kind.TEXT), Piece("one", "Hello")] if out else []
+
+
+def test_the_end_of_an_answer_that_is_charged_by_now_never_fails() -> None:
+    vendors = responses_answers.answer(streamed=True)
+    telling = MessagesTelling("m", Seal(R, "vendor", "m"), streamed=False)
+    answer = TranslatedAnswer(vendors, _Misplaced(), telling)
+    [block] = msgspec.json.decode(answer.end(Ending.COMPLETE, USED))["content"]
+    assert block == {"type": "text", "text": "Hello"}
+
+
+@pytest.mark.parametrize("client", [C, R])
+def test_a_count_in_an_event_of_its_own_and_a_block_without_an_index_change_nothing(client: str) -> None:
+    events = message(block(0, TEXT, {"type": "text_delta", "text": "Hello"}))
+    alone = {"type": "message_delta", "usage": {"output_tokens": 3}}
+    bare_ones = [{name: value for name, value in each.items() if name != "index"} for each in events]
+    wanted = _texts([whole(client, M, events, USED)])
+    assert "Hello" in wanted
+    for odd in ([*events[:-2], alone, *events[-2:]], [*events[:-2], {**alone, "delta": None}, *events[-2:]], bare_ones):
+        assert _texts([whole(client, M, odd, USED)]) == wanted
 
 
 def _texts(events: list[Any]) -> str:

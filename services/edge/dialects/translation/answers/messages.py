@@ -60,15 +60,16 @@ class MessagesReader:
         told: list[Told] = []
         for event in data_of(out):
             match event.get("type"):
-                case "content_block_delta" if event["index"] in self._open:
-                    self._delta(event["index"], event["delta"], told)
+                case "content_block_delta" if (key := event.get("index")) in self._open:
+                    self._delta(key, event["delta"], told)
                 case "content_block_start":
-                    self._start(event["index"], event["content_block"], told)
-                case "content_block_stop" if event["index"] in self._open:
-                    self._open.remove(event["index"])
-                    told.append(Done(event["index"], self._signatures.pop(event["index"], None)))
-                case "message_delta" if reason := event["delta"].get("stop_reason"):
-                    told.append(Stopped(_REASONS.get(reason, Stop.DONE), event["delta"].get("stop_sequence")))
+                    self._start(event.get("index"), event["content_block"], told)
+                case "content_block_stop" if (key := event.get("index")) in self._open:
+                    self._open.remove(key)
+                    told.append(Done(key, self._signatures.pop(key, None)))
+                case "message_delta" if (delta := event.get("delta")) and (reason := delta.get("stop_reason")):
+                    # Some vendors tell a count in an event of its own, without a delta.
+                    told.append(Stopped(_REASONS.get(reason, Stop.DONE), delta.get("stop_sequence")))
         return told
 
     def _start(self, key: Any, block: Tree, told: list[Told]) -> None:

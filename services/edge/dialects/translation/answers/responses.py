@@ -79,7 +79,8 @@ class ResponsesReader:
         return told
 
     def _begin(self, index: Any, item: Any, told: list[Told]) -> None:
-        if index in self._open or index in self._done or type(item) is not dict:
+        # An item may turn out to be of another kind than it was begun as.
+        if self._open.get(index) or index in self._done or type(item) is not dict:
             return
         blocks = self._open[index] = {}
         kind = _ITEMS.get(str(item.get("type")))

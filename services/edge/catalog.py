@@ -13,6 +13,7 @@ from services.edge.tariffs import FOR_GOOD_US, PriceTier, TariffInForce
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
 from services.edge.vendors.secrets import is_word
+from services.runtime.clients import messages
 from services.runtime.clock import Clock
 from services.runtime.followed import Followed
 from services.token_classes import IN_TOKENS, Measure, Measures
@@ -287,7 +288,9 @@ class CatalogHolder:
         """Takes every new catalog; runs until cancelled. While the registry is away, the last one stays in force."""
         while True:
             try:
-                async for response in self._registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
+                call = self._registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True)
+                consequence = "the last catalog stays in force" if self._snapshot is not None else "every call gets 503"
+                async for response in messages(call, "the registry", consequence):
                     self._take(response.catalog)
                     self.followed.told(response.catalog.revision)
                     logger.info("catalog revision %d is in force, digest %.12s", response.catalog.revision, response.catalog.digest)

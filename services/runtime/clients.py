@@ -21,6 +21,11 @@ Response = TypeVar("Response")
 # Stands before the address of a server that proves its name by certificate, and demands one.
 TLS: Final = "tls:"
 
+# A server that is replaced is there again sooner.
+_AWAY_S: Final = 5.0
+# Interval of log lines about what only an operator can cure.
+_EXPLAIN_S: Final = 60.0
+
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", CHARGE_REQUEST_BYTES_MAX),
     # The largest message of any method; each method has its own bound in the service config, and the smaller of the two holds.
@@ -67,6 +72,36 @@ async def answer(call: Awaitable[Response]) -> Response:
         return await call
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error) from error
+
+
+async def await_connection(call: Any, server: str, consequence: str) -> None:
+    """Waits for the connection of a stream made with `wait_for_ready`; logs after 5 s, and then once a minute, that there is none.
+
+    A server that ended well, or was never there, breaks no stream, so nothing else would tell. `consequence`: what its absence
+    means. Errors: `AioRpcError`.
+    """
+    connecting = asyncio.ensure_future(call.wait_for_connection())
+    is_told = False
+    try:
+        while not (await asyncio.wait([connecting], timeout=_EXPLAIN_S if is_told else _AWAY_S))[0]:
+            logger.warning(
+                "%s cannot be reached, %s: look whether it runs, and whether each takes the other's certificate",
+                server,
+                consequence,
+            )
+            is_told = True
+        await connecting
+    finally:
+        connecting.cancel()
+    if is_told:
+        logger.info("%s is reached again", server)
+
+
+async def messages(call: Any, server: str, consequence: str) -> AsyncIterator[Any]:
+    """The messages of a stream, after `await_connection`."""
+    await await_connection(call, server, consequence)
+    async for message in call:
+        yield message
 
 
 class _InTurn(grpc.aio.UnaryUnaryClientInterceptor):

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from services.runtime.clients import answer
 from services.runtime.errors import ServiceError
 from tests.accounting.one_cell import MODEL, UNIT, Client, cell, charging_id
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 
@@ -73,12 +74,12 @@ class Rejections:
         message = json_format.ParseDict(request, getattr(pb, method.input_type.name)())
         try:
             if method.server_streaming:
-                async for _ in getattr(self.client.stub, method.name)(message, timeout=10):
+                async for _ in getattr(self.client.stub, method.name)(message, timeout=WAIT_S):
                     if method.name == "WatchOwners":
                         # It ends only with the service.
                         break
             else:
-                await answer(getattr(self.client.stub, method.name)(message, timeout=10))
+                await answer(getattr(self.client.stub, method.name)(message, timeout=WAIT_S))
         except ServiceError as error:
             return _said(error.reason, error.message)
         except grpc.aio.AioRpcError as error:
@@ -215,7 +216,7 @@ async def _make(client: Client) -> _Made:
 
     async def ask(name: str, request: dict[str, Any]) -> Any:
         message = json_format.ParseDict(request, getattr(pb, f"{name}Request")())
-        return await answer(getattr(client.stub, name)(message, timeout=10))
+        return await answer(getattr(client.stub, name)(message, timeout=WAIT_S))
 
     await ask("GrantBucket", {**_grant_to(account_id), "idempotency_key": "money"})
     bundle = {"account_id": account_id, "offering_id": "broadband-bundle", "idempotency_key": "bundle"}

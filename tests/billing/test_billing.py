@@ -50,7 +50,7 @@ async def running(config: BillingConfig) -> AsyncIterator[tuple[grpc.aio.Channel
 
 
 async def wait_for_health(channel: grpc.aio.Channel, status: int) -> None:
-    call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=5)
+    call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
     try:
         async for update in call:
             if update.status == status:
@@ -62,13 +62,13 @@ async def wait_for_health(channel: grpc.aio.Channel, status: int) -> None:
 
 async def receipt(channel: grpc.aio.Channel, number: int, account_id: str = ACCOUNT_ID) -> list[pb.ReceiptRecord]:
     request = pb.GetReceiptRequest(account_id=account_id, charging_id=charging_id(number))
-    response = await answer(billing_pb2_grpc.BillingServiceStub(channel).GetReceipt(request, timeout=5))
+    response = await answer(billing_pb2_grpc.BillingServiceStub(channel).GetReceipt(request, timeout=WAIT_S))
     return list(response.records)
 
 
 async def reconcile(channel: grpc.aio.Channel) -> pb.ReconcileResponse:
     stub = billing_pb2_grpc.BillingServiceStub(channel)
-    return await answer(stub.Reconcile(pb.ReconcileRequest(), timeout=10))
+    return await answer(stub.Reconcile(pb.ReconcileRequest(), timeout=WAIT_S))
 
 
 async def test_it_serves_only_once_accounting_has_answered(tmp_path: Path, accounting: ScriptedAccounting) -> None:
@@ -137,7 +137,7 @@ async def test_a_receipt_request_must_name_account_and_session(
     async with running(config_of(tmp_path, accounting_address)) as (channel, _):
         request = pb.GetReceiptRequest(account_id=account_id, charging_id=session)
         with pytest.raises(ServiceError, match=f"{field} is missing") as error:
-            await answer(billing_pb2_grpc.BillingServiceStub(channel).GetReceipt(request, timeout=5))
+            await answer(billing_pb2_grpc.BillingServiceStub(channel).GetReceipt(request, timeout=WAIT_S))
         assert error.value.reason_name == "INVALID_ARGUMENT"
 
 
@@ -208,7 +208,7 @@ async def test_a_statement_waits_for_what_is_not_exported_yet(
         await wait_for_health(channel, SERVING)
         accounting.append(part_id, settled(1))
         accounting.append(part_id, accounting_pb2.DebtWrittenOff(unit=TOKEN, amount=4_000_000, reason="goodwill"))
-        statement = await answer(billing_pb2_grpc.BillingServiceStub(channel).GetStatement(statement_request(), timeout=5))
+        statement = await answer(billing_pb2_grpc.BillingServiceStub(channel).GetStatement(statement_request(), timeout=WAIT_S))
     (total,) = statement.totals
     assert (total.calls, total.usage, total.charges, total.charged) == (1, 13_000_000, -4_000_000, 9_000_000)
     assert (total.balance, total.owed) == (13_000_000, -4_000_000)
@@ -226,14 +226,14 @@ async def test_a_statement_of_a_partition_that_is_not_exported_is_refused_and_of
         await wait_for_health(channel, SERVING)
         billing = billing_pb2_grpc.BillingServiceStub(channel)
         with pytest.raises(ServiceError, match=f"not exported yet .partition {part_id}: .*run the release that knows it") as caught:
-            await answer(billing.GetStatement(statement_request(), timeout=5))
+            await answer(billing.GetStatement(statement_request(), timeout=WAIT_S))
         assert caught.value.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
-        assert (await answer(billing.GetStatement(statement_request(account_id=other), timeout=5))).totals == []
+        assert (await answer(billing.GetStatement(statement_request(account_id=other), timeout=WAIT_S))).totals == []
         asked = pb.GetVendorStatementRequest(
             vendor_id="acme", from_time=timestamp(CREATE_TIME_US), until_time=timestamp(CREATE_TIME_US + 1)
         )
         with pytest.raises(ServiceError, match=f"partition {part_id}"):
-            await answer(billing.GetVendorStatement(asked, timeout=5))
+            await answer(billing.GetVendorStatement(asked, timeout=WAIT_S))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ async def test_a_statement_of_no_time_is_refused(
     async with running(config_of(tmp_path, accounting_address)) as (channel, _):
         await wait_for_health(channel, SERVING)
         with pytest.raises(ServiceError, match=message) as caught:
-            await answer(billing_pb2_grpc.BillingServiceStub(channel).GetStatement(statement_request(**fields), timeout=5))
+            await answer(billing_pb2_grpc.BillingServiceStub(channel).GetStatement(statement_request(**fields), timeout=WAIT_S))
     assert caught.value.reason == errors_pb2.ERROR_REASON_INVALID_ARGUMENT
 
 
@@ -263,8 +263,10 @@ async def test_a_receipt_of_an_order_is_its_accounts_alone(
         await reconcile(channel)
         billing = billing_pb2_grpc.BillingServiceStub(channel)
         wanted = pb.GetOrderReceiptRequest(account_id=ACCOUNT_ID, order_id="ord-1")
-        receipt = await answer(billing.GetOrderReceipt(wanted, timeout=5))
+        receipt = await answer(billing.GetOrderReceipt(wanted, timeout=WAIT_S))
         assert (receipt.offering_id, receipt.amount, receipt.unit, list(receipt.charges)) == ("plan", 5, CNY, [])
         with pytest.raises(ServiceError, match="account acct-other has no order ord-1") as caught:
-            await answer(billing.GetOrderReceipt(pb.GetOrderReceiptRequest(account_id="acct-other", order_id="ord-1"), timeout=5))
+            await answer(
+                billing.GetOrderReceipt(pb.GetOrderReceiptRequest(account_id="acct-other", order_id="ord-1"), timeout=WAIT_S)
+            )
     assert caught.value.reason == errors_pb2.ERROR_REASON_RECORD_UNKNOWN

@@ -20,6 +20,7 @@ from services.runtime.lifecycle import Lifecycle
 from tests.billing.journals import TOKEN
 from tests.billing.test_billing import SERVING, reconcile, wait_for_health
 from tests.registry.catalogs import CATALOG, write
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
 
@@ -57,7 +58,7 @@ async def cell(folder: Path) -> AsyncIterator[tuple[grpc.aio.Channel, grpc.aio.C
 
 async def charge(channel: grpc.aio.Channel, operations: list[accounting_pb2.ChargeOperation]) -> None:
     """Sends the operations and waits for their answers; each must be granted or settled."""
-    call = accounting_pb2_grpc.AccountingServiceStub(channel).Charge(timeout=10)
+    call = accounting_pb2_grpc.AccountingServiceStub(channel).Charge(timeout=WAIT_S)
     await call.write(accounting_pb2.ChargeRequest(operations=operations))
     waiting = {operation.operation_id for operation in operations}
     while waiting:
@@ -105,7 +106,7 @@ async def test_what_accounting_settled_is_exported_and_reconciles_over_a_restart
         async with cell(tmp_path) as (accounting_channel, billing_channel):
             accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
             for account_id in account_ids:
-                await answer(accounting.OpenAccount(accounting_pb2.OpenAccountRequest(account_id=account_id), timeout=5))
+                await answer(accounting.OpenAccount(accounting_pb2.OpenAccountRequest(account_id=account_id), timeout=WAIT_S))
                 grant = accounting_pb2.GrantBucketRequest(
                     account_id=account_id,
                     unit=TOKEN,
@@ -113,7 +114,7 @@ async def test_what_accounting_settled_is_exported_and_reconciles_over_a_restart
                     valid_for=Duration(seconds=86_400),
                     idempotency_key=f"top-up {start}",
                 )
-                await answer(accounting.GrantBucket(grant, timeout=5))
+                await answer(accounting.GrantBucket(grant, timeout=WAIT_S))
             for round_number in range(5):
                 operations: list[accounting_pb2.ChargeOperation] = []
                 for account_id in account_ids:
@@ -127,6 +128,6 @@ async def test_what_accounting_settled_is_exported_and_reconciles_over_a_restart
             billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
             for account_id in account_ids:
                 request = billing_pb2.GetReceiptRequest(account_id=account_id, charging_id=charging_ids[account_id][3])
-                (record,) = (await answer(billing.GetReceipt(request, timeout=5))).records
+                (record,) = (await answer(billing.GetReceipt(request, timeout=WAIT_S))).records
                 assert record.record_number > 0
                 assert record.entry.session_settled.charged_amount == 50_000_000

@@ -17,6 +17,7 @@ import pytest
 from services.cli.data_folder import Demo
 from tests.cli.processes import ENVIRONMENT, tokenline, up
 from tests.runbooks import check_printed, executable_sections, execute, section
+from tests.waiting import WAIT_S
 
 CALL = json.dumps({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Hello!"}]}).encode()
 
@@ -24,7 +25,7 @@ CALL = json.dumps({"model": "deepseek-chat", "messages": [{"role": "user", "cont
 def ask(url: str, token: str, body: bytes | None = None) -> tuple[str, Any]:
     """The answer's x-request-id and its body."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=WAIT_S) as response:
         return response.headers["x-request-id"], json.load(response)
 
 

@@ -21,6 +21,7 @@ from services.cli.replay.trace import ReplayError, Row, read_trace
 from services.token_classes import TOKEN_CLASSES
 from services.vendor_simulator.chat_request import parse_request
 from services.vendor_simulator.completion import plan
+from tests.simulation.virtual_time import VirtualLoop, run_virtually
 
 HEADER = "timestamp_s,session,model,input_tokens,output_tokens"
 TOKEN = Pricing("TOKEN", [Tier(-1, 10**12, 10**12, 10**12)])
@@ -224,22 +225,19 @@ async def test_no_more_calls_than_allowed_run_at_once() -> None:
     assert most == 4
 
 
-async def test_calls_start_at_their_time_whether_or_not_others_have_ended() -> None:
-    loop = asyncio.get_running_loop()
-    begin_s = loop.time()
+def test_calls_start_at_their_time_whether_or_not_others_have_ended() -> None:
+    loop = VirtualLoop()
     started_s = []
     release = asyncio.Event()
 
     async def make_call(call: Call) -> None:
-        started_s.append(loop.time() - begin_s)
+        started_s.append(loop.time())
         if call.row.timestamp_s == 104:
             release.set()
         await release.wait()
 
-    await run_open_loop(calls_of([row(at_s=at_s) for at_s in (100, 102, 104)]), 40, 8, make_call)
-    assert started_s[0] < 0.04
-    assert started_s[1] >= 0.049
-    assert started_s[2] >= 0.099
+    run_virtually(run_open_loop(calls_of([row(at_s=at_s) for at_s in (100, 102, 104)]), 40, 8, make_call), loop)
+    assert [each - started_s[0] for each in started_s] == pytest.approx([0.0, 0.05, 0.1])
 
 
 async def test_no_calls_at_all() -> None:

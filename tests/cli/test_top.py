@@ -18,6 +18,7 @@ from services.cli.failures import CommandError, NoAnswerError
 from services.cli.samples import read_samples
 from services.cli.top import Look, look, page
 from tests.cli.processes import ENVIRONMENT, Up, run, up
+from tests.waiting import WAIT_S
 
 PAGE = b"""\
 # TYPE edge_calls_total counter
@@ -147,7 +148,7 @@ def test_one_page_of_a_running_system(system: Up) -> None:
         data=b'{"model": "deepseek-v4-flash", "messages": [{"role": "user", "content": "Hello!"}]}',
         headers={"authorization": f"Bearer {system.demo.api_key}", "content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
         assert answer.status == 200
     done = run("top", "--once", "--interval", "0.2", "--data-dir", str(system.data_dir))
     assert done.exit_code == 0, done.output

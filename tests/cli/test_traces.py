@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otl
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.cli.processes import Up, tokenline, up
+from tests.waiting import WAIT_S
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = f"00-{TRACE}-{CALLER}-01"
@@ -68,7 +69,7 @@ class Collector(otlp_grpc.TraceServiceServicer):
             return [span for span in self.spans if span.name == name]
 
         with self._came:
-            assert self._came.wait_for(lambda: len(found()) >= count, timeout=30), sorted(span.name for span in self.spans)
+            assert self._came.wait_for(lambda: len(found()) >= count, timeout=WAIT_S), sorted(span.name for span in self.spans)
             return found()
 
 
@@ -93,7 +94,7 @@ def call(system: Up, model: str = "deepseek-chat", **headers: str) -> tuple[int,
     all_headers = {"Authorization": f"Bearer {system.demo.api_key}", "Content-Type": "application/json", **headers}
     request = urllib.request.Request(f"{system.demo.base_url}/chat/completions", data=body, headers=all_headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as response:
             return response.status, response.headers["x-request-id"]
     except urllib.error.HTTPError as error:
         return error.code, error.headers["x-request-id"]

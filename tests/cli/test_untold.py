@@ -15,6 +15,7 @@ from services.api_keys import new_key
 from services.cli.data_folder import Demo
 from tests.cli.processes import Up, run, up
 from tests.cli.stand_in import StandIn, serving
+from tests.waiting import WAIT_S
 
 SECRET: Final = "sk-secret-of-the-vendor"
 PROMPT: Final = "a-prompt-that-nobody-repeats"
@@ -42,7 +43,7 @@ def parrot() -> Iterator[str]:
 
 def asked(demo: Demo, path: str, api_key: str, body: Any = None) -> tuple[int, str]:
     """The status and the charging_id of a request."""
-    connection = HTTPConnection(urlsplit(demo.base_url).netloc, timeout=30)
+    connection = HTTPConnection(urlsplit(demo.base_url).netloc, timeout=WAIT_S)
     try:
         headers = {"authorization": f"Bearer {api_key}", "content-type": "application/json"}
         connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body), headers)
@@ -58,7 +59,7 @@ def chat(model: str) -> dict[str, Any]:
 
 
 def metrics(demo: Demo) -> str:
-    with urlopen(f"{demo.admin_url}/metrics", timeout=30) as page:
+    with urlopen(f"{demo.admin_url}/metrics", timeout=WAIT_S) as page:
         return str(page.read().decode())
 
 

@@ -20,6 +20,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.identifiers import uuid7
 from services.runtime.lifecycle import Lifecycle
 from tests.cli.processes import tokenline, up
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 
 TOKEN = 1_000_000
@@ -27,7 +28,7 @@ TOKEN = 1_000_000
 
 def ask(url: str, api_key: str, body: bytes | None = None) -> Any:
     headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=WAIT_S) as response:
         return json.load(response)
 
 
@@ -60,7 +61,7 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_the_same_key(tmp_path: 
         answer = ask(url, demo.api_key, body.encode())
         assert answer["choices"][0]["message"]["content"]
 
-        with urllib.request.urlopen(f"{demo.admin_url}/metrics", timeout=30) as response:
+        with urllib.request.urlopen(f"{demo.admin_url}/metrics", timeout=WAIT_S) as response:
             named = {line.split()[2] for line in response.read().decode().splitlines() if line.startswith("# TYPE")}
         ours = {name for name in named if not name.startswith(("python_", "process_", "target_info"))}
         told = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -248,7 +249,7 @@ async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_lef
                     provenance=accounting_pb2.USAGE_PROVENANCE_VENDOR,
                 ),
             )
-            stream = accounting.Charge(timeout=10)
+            stream = accounting.Charge(timeout=WAIT_S)
             await stream.write(accounting_pb2.ChargeRequest(operations=[event]))
             response = await stream.read()
             assert isinstance(response, accounting_pb2.ChargeResponse)
@@ -256,7 +257,7 @@ async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_lef
             stream.cancel()
             await make_ready(running)
             asking = accounting_pb2.GetAccountRequest(account_id=demo.account_id)
-            account = (await accounting.GetAccount(asking, timeout=10)).account
+            account = (await accounting.GetAccount(asking, timeout=WAIT_S)).account
             return [bucket.granted for bucket in account.buckets]
 
         grant = 10_000_000_000 * TOKEN

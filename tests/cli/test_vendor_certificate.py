@@ -16,6 +16,7 @@ from services.cli.data_folder import Demo
 from tests.cli.processes import run, up
 from tests.cli.stand_in import StandIn, serving
 from tests.trust.authority import made, pems
+from tests.waiting import WAIT_S
 
 NAME: Final = "localhost"
 SECRET: Final = "sk-secret-of-the-vendor"
@@ -43,14 +44,14 @@ def _called(demo: Demo) -> tuple[int, str]:
     body = {"model": "deepseek-v4-flash", "messages": [{"role": "user", "content": "hi"}]}
     headers = {"authorization": f"Bearer {demo.api_key}", "content-type": "application/json"}
     try:
-        with urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=30) as answered:
+        with urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=WAIT_S) as answered:
             return int(answered.status), answered.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
 
 
 def _counted(demo: Demo) -> dict[tuple[str, str], float]:
-    with urlopen(f"{demo.admin_url}/metrics", timeout=10) as page:
+    with urlopen(f"{demo.admin_url}/metrics", timeout=WAIT_S) as page:
         families = text_string_to_metric_families(page.read().decode())
         samples = [sample for family in families for sample in family.samples if sample.name == "edge_vendor_failures_total"]
     return {(sample.labels["vendor"], sample.labels["meaning"]): sample.value for sample in samples}

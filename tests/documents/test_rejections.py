@@ -13,6 +13,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.one_cell import charging_id
 from tests.accounting.rejections import Rejections, call_fields, calls, changed
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "rejections.md").read_text(encoding="utf-8")
@@ -256,7 +257,7 @@ async def _(system: Rejections) -> str:
 
 
 async def _first(system: Rejections, request: pb.ChargeRequest) -> Any:
-    call = system.client.stub.Charge(iter([request]), timeout=10)
+    call = system.client.stub.Charge(iter([request]), timeout=WAIT_S)
     async for response in call:
         return response
     raise AssertionError("it ended without an answer")

@@ -14,12 +14,12 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.edge.system import Cell, cell
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _NAMES: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM: Final = next((found for name in _NAMES if (found := shutil.which(name))), None)
-_RUN_S_MAX: Final = 60
 GRANT: Final = {"unit": "TOKEN", "amount": 1_000_000_000, "valid_days": 30, "idempotency_key": "top-up"}
 # It asks for what its address says, and writes into itself what it may read of the answer.
 _PAGE: Final = b"""<!doctype html><pre id="told">nothing</pre><script>
@@ -81,7 +81,7 @@ class Browser:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(_RUN_S_MAX):
+            async with asyncio.timeout(WAIT_S):
                 dumped, said = await process.communicate()
         finally:
             if process.returncode is None:

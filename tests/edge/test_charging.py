@@ -348,7 +348,7 @@ async def test_the_stream_to_a_former_owner_ends(accounting: Accounting, address
         accounting.move(owner_address)
         await until(lambda: owner.open_streams == 1)
         # A stream that stays costs both sides a connection, for as long as they run.
-        await until(lambda: accounting.open_streams == 0, 10)
+        await until(lambda: accounting.open_streams == 0)
         assert isinstance(await client.create("acct-1", ID, create(7)), pb.Granted)
         assert (len(accounting.operations), len(owner.operations)) == (0, 1)
 

@@ -14,6 +14,7 @@ from services.edge.app import run_edge
 from services.runtime.clients import answer, connect
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
 from tests.journeys.subscriber import CATALOG, TOKEN
+from tests.waiting import WAIT_S
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -205,7 +206,7 @@ async def test_what_an_edge_left_half_done_its_order_finishes_and_nobody_else(ru
     entitle = authentication_pb2.EntitleAccountRequest(account_id=first, offering_id="trial", identity="person:4711")
     async with connect(running.address("authentication")) as channel:
         authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
-        assert (await answer(authentication.EntitleAccount(entitle, timeout=5))).HasField("until_time")
+        assert (await answer(authentication.EntitleAccount(entitle, timeout=WAIT_S))).HasField("until_time")
     refused = await order(running, second, identity="person:4711")
     assert refused.status == 409
     assert "the order is under way; if it comes to nothing, order again after two minutes" in refused.error["message"]
@@ -217,11 +218,11 @@ async def test_an_account_that_accounting_does_not_know_binds_nobody(running: Ce
     async with connect(running.address("authentication")) as channel:
         authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
         joining = authentication_pb2.CreateMemberRequest(account_id=lost, idempotency_key="of an account that was lost")
-        await answer(authentication.CreateMember(joining, timeout=5))
+        await answer(authentication.CreateMember(joining, timeout=WAIT_S))
         entitle = authentication_pb2.EntitleAccountRequest(account_id=lost, offering_id="trial", identity="person:6933")
-        until = (await answer(authentication.EntitleAccount(entitle, timeout=5))).until_time
+        until = (await answer(authentication.EntitleAccount(entitle, timeout=WAIT_S))).until_time
         ending = authentication_pb2.EndEntitlementRequest(account_id=lost, offering_id="trial", until_time=until)
-        await answer(authentication.EndEntitlement(ending, timeout=5))
+        await answer(authentication.EndEntitlement(ending, timeout=WAIT_S))
     assert (await order(running, account_id, identity="person:6933")).status == 201
 
 

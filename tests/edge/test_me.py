@@ -44,7 +44,7 @@ async def charge(running: Cell, account_id: str) -> str:
         ],
     )
     async with connect(running.address("accounting")) as channel:
-        call = accounting_pb2_grpc.AccountingServiceStub(channel).Charge(timeout=5)
+        call = accounting_pb2_grpc.AccountingServiceStub(channel).Charge(timeout=WAIT_S)
         for number, operation in enumerate(
             (accounting_pb2.ChargeOperation(create=create), accounting_pb2.ChargeOperation(release=release)), 1
         ):
@@ -76,7 +76,7 @@ async def test_a_debt_is_shown(running: Cell) -> None:
     account_id, api_key = await running.subscriber("debt")
     assert (await running.admin("POST", f"/accounts/{account_id}/buckets", {**BUCKET, "amount": 120_000_000})).status == 201
     async with connect(running.address("accounting")) as channel:
-        call = accounting_pb2_grpc.AccountingServiceStub(channel).Charge(timeout=5)
+        call = accounting_pb2_grpc.AccountingServiceStub(channel).Charge(timeout=WAIT_S)
         event = accounting_pb2.ChargeEvent(
             model_id="small",
             key_id="key-1",

@@ -17,6 +17,7 @@ from services.edge.app import run_edge
 from tests.edge.system import Cell, Reply, cell
 from tests.openapi.conformance import assert_documented
 from tests.registry.catalogs import OLDER, changed
+from tests.waiting import WAIT_S
 
 GRANT = {"unit": "TOKEN", "amount": 1_000_000_000_000, "valid_days": 30, "idempotency_key": "top-up"}
 CHAT = {"model": "small", "max_tokens": 40, "messages": [{"role": "user", "content": "x" * 40}]}
@@ -167,7 +168,7 @@ async def test_a_call_that_failed_at_the_vendor_may_be_tried_again_under_its_nam
         failed = await caller.call(services.base_url, "mine")
         assert failed.status in (400, 503)
         vendor.status = 200
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             # The vendor is left out for a few seconds after its failure.
             while (again := await caller.call(services.base_url, "mine")).status == 503:
                 pass

@@ -14,6 +14,7 @@ from tests.edge.system import Cell, cell
 from tests.journeys.subscriber import Subscriber, chat
 from tests.journeys.test_sockets import RESPONSES, Socket, socket
 from tests.openapi.conformance import assert_documented
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Half of the connections.
@@ -35,7 +36,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
     async with cell(folder, catalog=CLASSES, prepare=prepare) as services, aiohttp.ClientSession(connector=connector) as http:
         await services.ready()
         yield services, http
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             # Calls whose clients have just left are released yet.
             while (audited := (await services.admin("POST", "/audit")).json)["open_sessions"]:  # noqa: ASYNC110  # nobody is told
                 await asyncio.sleep(0.05)

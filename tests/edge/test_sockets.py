@@ -23,7 +23,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.listener import listen_http
 from tests.edge.call.doubles import PRINCIPAL, FixedCatalog, NoWire, OnePrincipal
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -105,12 +105,12 @@ async def ask(client: websockets.ClientConnection, **fields: Any) -> None:
 
 
 async def events(client: websockets.ClientConnection, count: int) -> list[Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         return [msgspec.json.decode(await client.recv()) for _ in range(count)]
 
 
 async def close_of(client: websockets.ClientConnection) -> tuple[int, str]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         await client.wait_closed()
     close = client.protocol.close_rcvd
     assert close is not None

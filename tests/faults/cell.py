@@ -20,8 +20,8 @@ from services.cli.processes import free_ports
 from services.registry.catalog_folder import base_catalog_folder
 from tests.etcd_cluster import EtcdCluster
 from tests.faults.clock import write_off
+from tests.waiting import WAIT_S
 
-READY_S_MAX: Final = 30.0
 # Tcc is twice this.
 VALIDITY_MS: Final = 2_000
 PARTITIONS: Final = 16
@@ -353,7 +353,7 @@ class FaultCell:
         return api_key
 
 
-def eventually(condition: Callable[[], object], what: str, seconds: float = READY_S_MAX) -> None:
+def eventually(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
     """Returns once the condition holds. Errors: `AssertionError` that says what did not come."""
     until_s = time.monotonic() + seconds
     while not condition():

@@ -31,11 +31,10 @@ from tests.faults.load import Lengths, Load
 from tests.faults.proxy import relay
 from tests.observability.prometheus import tool
 from tests.trust.authority import made, pems
+from tests.waiting import WAIT_S
 
-FOUND_S_MAX: Final = 60.0
 # The half hour before, as far as the rules look back for what is usual.
 USUAL_S: Final = 200.0
-_COMMAND_S_MAX: Final = 60.0
 _CALLS_PER_SECOND: Final = 10.0
 _LONG: Final = (Lengths(2_000, 2_000),)
 
@@ -86,7 +85,7 @@ class Watch:
         return any(each.items() >= {"alertname": alert, **labels}.items() for each in firing)
 
     def _get(self, path: str) -> str:
-        with urlopen(f"{self.url}{path}", timeout=10) as answered:
+        with urlopen(f"{self.url}{path}", timeout=WAIT_S) as answered:
             return str(answered.read().decode())
 
 
@@ -287,13 +286,13 @@ async def exercised(scene: Scene, exercise: Exercise) -> Seen:
     async with exercise.plant(scene):
         began_s = time.monotonic()
         raised = partial(scene.watch.is_raised, exercise.alert, exercise.labels)
-        await asyncio.to_thread(eventually, raised, f"{exercise.name}: {exercise.alert}", FOUND_S_MAX)
+        await asyncio.to_thread(eventually, raised, f"{exercise.name}: {exercise.alert}", WAIT_S)
         raised_s = time.monotonic() - began_s
         says = exercise.says.replace("ACCOUNT", scene.wild_account)
-        line = await asyncio.to_thread(eventually_said, scene.cell, exercise.command, says, FOUND_S_MAX)
+        line = await asyncio.to_thread(eventually_said, scene.cell, exercise.command, says, WAIT_S)
         seen = Seen(exercise, raised_s, time.monotonic() - began_s, line)
     answered = len(scene.load.acknowledged)
-    await asyncio.to_thread(eventually, lambda: len(scene.load.acknowledged) > answered + 50, "calls flow again", FOUND_S_MAX)
+    await asyncio.to_thread(eventually, lambda: len(scene.load.acknowledged) > answered + 50, "calls flow again", WAIT_S)
     return seen
 
 
@@ -309,9 +308,7 @@ def eventually_said(cell: FaultCell, command: str, says: str, seconds: float) ->
     }
     until_s = time.monotonic() + seconds
     while True:
-        done = subprocess.run(
-            ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=_COMMAND_S_MAX
-        )
+        done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=WAIT_S)
         if found := re.search(f".*{says}.*", done.stdout):
             return found[0].strip()
         assert time.monotonic() < until_s, f"{command} does not say {says}:\n{done.stdout}\n{done.stderr}"

@@ -13,8 +13,7 @@ import pytest
 from tests.faults.cell import FaultCell, eventually
 from tests.faults.load import Load
 from tests.runbooks import Block, check_printed, executable_sections, execute, section
-
-COMMAND_S_MAX = 60.0
+from tests.waiting import WAIT_S
 
 
 class Operator:
@@ -68,7 +67,7 @@ class Operator:
         self._shell(['pg_dump --format=custom --file="$BACKUP/tokenline.dump"'])
 
     def _shell(self, lines: list[str]) -> str:
-        return execute("\n".join(lines), self._environment, self.backup, COMMAND_S_MAX) if lines else ""
+        return execute("\n".join(lines), self._environment, self.backup, WAIT_S) if lines else ""
 
     def _service(self, verb: str, name: str) -> None:
         if name == "etcd":

@@ -12,6 +12,7 @@ import websockets
 from tests.edge.tokens.sounds import wav
 from tests.journeys.subscriber import CATALOG, Subscriber
 from tests.registry.catalogs import changed
+from tests.waiting import WAIT_S
 
 # Ten tokens for the simulator.
 TEN: Final = "x" * 40
@@ -163,7 +164,7 @@ class Door(msgspec.Struct, frozen=True):
     async def _ask_on_socket(self, subscriber: Subscriber, body: bytes, headers: dict[str, str]) -> Told:
         url = subscriber.services.base_url.replace("http://", "ws://") + self.path
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(WAIT_S),
             websockets.connect(url, additional_headers=headers, proxy=None, max_size=None) as connection,
         ):
             await connection.send(body, text=True)

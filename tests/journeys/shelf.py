@@ -11,6 +11,7 @@ import httpx
 from openai import OpenAI
 
 from tests.cli.processes import Up, up
+from tests.waiting import WAIT_S
 
 REGIONS: Final = Path(__file__).parents[2] / "infra" / "regions"
 MICRO: Final = 1_000_000
@@ -25,7 +26,9 @@ class Shop:
     def __init__(self, system: Up) -> None:
         self._base_url = system.demo.base_url
         self._admin = httpx.Client(
-            base_url=f"{system.demo.admin_url}/v1/admin", headers={"authorization": f"Bearer {system.demo.admin_token}"}, timeout=30
+            base_url=f"{system.demo.admin_url}/v1/admin",
+            headers={"authorization": f"Bearer {system.demo.admin_token}"},
+            timeout=WAIT_S,
         )
         self._keys = 0
 

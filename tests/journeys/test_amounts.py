@@ -13,7 +13,7 @@ from services.edge.tokens.tokenizers import tokenizer
 from tests.edge.counting import counted
 from tests.journeys.hostile_vendor import DONE, STREAM, event, usage
 from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually
-from tests.journeys.world import running_world
+from tests.journeys.world import PATIENT_MS, running_world
 from tests.registry.catalogs import changed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -101,7 +101,7 @@ def _catalog() -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with running_world(tmp_path_factory.mktemp("amounts"), _catalog()) as running:
+    async with running_world(tmp_path_factory.mktemp("amounts"), _catalog(), vendor_timeout_ms=PATIENT_MS) as running:
         yield running
 
 

@@ -206,6 +206,13 @@ async def test_models_that_are_not_there(world: World, request: pytest.FixtureRe
     assert f"call it at /v1{foreign.path}" in told.says
 
 
+@every(DOORS)
+async def test_a_model_of_any_length_is_told_in_short(world: World, request: pytest.FixtureRequest, door: Door) -> None:
+    body = door.body("m" * 100_000)
+    told = await assert_refused(world, await caller(world, request), door, body, 404, "model_not_found")
+    assert len(told.body) < 3_000
+
+
 EMPTY: Final[dict[str, dict[str, Any]]] = {
     "chat": {"messages": []},
     "messages": {"messages": []},
@@ -399,6 +406,26 @@ async def test_a_vendors_wait_is_told_as_it_is(world: World, request: pytest.Fix
     told = await door.ask(subscriber, door.body(door.late_id))
     assert (told.status, told.headers["retry-after"]) == (529 if door is MESSAGES else 503, "37")
     assert await subscriber.consumed() == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("audio/pcm; rate=24000", "audio/pcm; rate=24000"),
+        ("audio/wav; name=\xe9", "audio/wav"),
+        (f"audio/wav; name={'x' * 9_000}", "audio/wav"),
+        ("application/octet-stream", "audio/mpeg"),
+    ],
+)
+async def test_a_type_of_sound_is_told_without_what_no_header_takes(
+    world: World, request: pytest.FixtureRequest, named: str, told: str
+) -> None:
+    subscriber = await caller(world, request)
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {named}\r\ncontent-length: {len(SPEECH.answer)}\r\n\r\n"
+    world.hostile.answer = lambda writer: writer.write(head.encode("latin-1") + SPEECH.answer)
+    answered = await SPEECH.ask(subscriber, SPEECH.body(SPEECH.hostile_id))
+    assert (answered.status, answered.headers["content-type"], answered.body) == (200, told, SPEECH.answer)
+    assert await subscriber.consumed() == SPEECH.input
 
 
 async def test_half_a_sound_is_cut_off_and_its_characters_are_paid(world: World, request: pytest.FixtureRequest) -> None:

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from tests.journeys.killable import ADMIN_TOKEN
+from tests.waiting import WAIT_S
 
 KILLS = 4
 WORKERS = 16
@@ -27,7 +28,7 @@ async def start(folder: Path, http: aiohttp.ClientSession) -> tuple[Process, str
     assert process.stdout is not None
     base_url, _, operators_url = (await process.stdout.readline()).decode().strip().partition(" ")
     assert operators_url, "it ended before it listened"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while (await answer(http, "GET", operators_url + "/readyz"))[0] != 200:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.02)
     return process, base_url, f"{operators_url}/v1"
@@ -94,7 +95,7 @@ async def test_killed_again_and_again_everything_acknowledged_is_charged_exactly
             process, base_url, admin_url = await start(tmp_path, http)
 
         # Whatever was open when it was killed is swept one Tcc (2 s here) after the last start.
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT_S):
             while (shown := (await answer(http, "GET", admin_url + account, headers=ADMIN))[1])["sessions"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         (bucket,) = shown["buckets"]

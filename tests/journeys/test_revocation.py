@@ -12,8 +12,9 @@ import pytest_asyncio
 from services.edge.vendors.events import EventReader
 from tests.edge.counting import counted
 from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually, plain
-from tests.journeys.world import running_world
+from tests.journeys.world import PATIENT_MS, running_world
 from tests.registry.catalogs import changed
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,7 +30,7 @@ LONG = {"output_tokens": 5_000, "tokens_per_second": 100}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with running_world(tmp_path_factory.mktemp("revocation"), BOTH) as running:
+    async with running_world(tmp_path_factory.mktemp("revocation"), BOTH, vendor_timeout_ms=PATIENT_MS) as running:
         yield running
 
 
@@ -78,7 +79,7 @@ class Reading:
 
     async def read(self, characters: int) -> None:
         """Reads until at least so many characters have come, or to the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while len(self.text) < characters and (piece := await self._response.content.readany()):
                 self.data += [event.data for event in self._reader.feed(piece)]
 

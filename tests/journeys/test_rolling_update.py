@@ -98,7 +98,7 @@ async def calls_are_charged_exactly(http: aiohttp.ClientSession, base_url: str, 
     The release before has one address for clients and operators.
     """
     api = Api(http, base_url, operators_url)
-    await eventually(api.is_ready, 20)
+    await eventually(api.is_ready)
     account_id = (await api.admin("POST", "/accounts", {"idempotency_key": "first"}))["account_id"]
     issued = await api.admin("POST", f"/accounts/{account_id}/keys")
     key = issued["api_key"]
@@ -168,7 +168,7 @@ async def test_what_old_services_can_not_say_is_left_out_by_a_new_edge(release_b
     ):
         await services.start("edge")
         api = Api(http, services.base_url, services.operators_url)
-        await eventually(api.is_ready, 20)
+        await eventually(api.is_ready)
         account_id = (await api.admin("POST", "/accounts", {"idempotency_key": "first"}))["account_id"]
         key = (await api.admin("POST", f"/accounts/{account_id}/keys"))["api_key"]
         bucket = {"unit": "TOKEN", "amount": 1_000 * TOKEN, "valid_days": 30, "idempotency_key": "first"}

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from tests.edge.system import Reply
 from tests.journeys.subscriber import TOKEN, Subscriber, World, chat, eventually
-from tests.journeys.world import running_world
+from tests.journeys.world import PATIENT_MS, running_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +24,7 @@ LONG = {"output_tokens": 5_000, "tokens_per_second": 100}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with running_world(tmp_path_factory.mktemp("runs")) as running:
+    async with running_world(tmp_path_factory.mktemp("runs"), vendor_timeout_ms=PATIENT_MS) as running:
         yield running
 
 

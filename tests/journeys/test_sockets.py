@@ -19,6 +19,7 @@ from services.runtime.identifiers import uuid7_time_us
 from tests.edge.system import Cell, cell
 from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, eventually, plain
 from tests.registry.catalogs import changed
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,6 +31,8 @@ HELLO: Final = "x" * 40
 TWENTY: Final = {"output_tokens": 20}
 # Far more than is made within a test's time.
 LONG: Final = {"output_tokens": 5_000, "tokens_per_second": 100}
+# Its vendor falls silent after a few words.
+SILENT: Final = {**LONG, "failure": "hang_mid_stream", "failure_after_tokens": 20}
 TOOL: Final = {"output_tokens": 30, "tools": {"calls": 1, "name": "weather", "arguments": {"city": "Oslo"}}}
 WEATHER: Final = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
 ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "error")
@@ -53,7 +56,7 @@ class Socket:
 
     async def event(self) -> Any:
         """The next event."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             message = await self.connection.recv()
         assert isinstance(message, str)
         return msgspec.json.decode(message)
@@ -82,7 +85,7 @@ class Socket:
     async def closed(self) -> tuple[int, str]:
         """The code and reason with which the server closes the socket, after whatever else it sends."""
         with contextlib.suppress(websockets.ConnectionClosed):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while True:
                     await self.connection.recv()
         close = self.connection.protocol.close_rcvd
@@ -395,17 +398,15 @@ async def check_bill(subscriber: Subscriber, charging_id: str, cause: str) -> No
 
 
 @pytest.mark.parametrize(("how", "status", "code"), [("revoked", 401, "invalid_api_key"), ("suspended", 403, "account_suspended")])
-async def test_an_idle_socket_ends_within_a_second_of_its_key_s_end(running: Running, how: str, status: int, code: str) -> None:
+async def test_an_idle_socket_ends_with_its_key(running: Running, how: str, status: int, code: str) -> None:
     services, http = running
     subscriber = await Subscriber.open(services, http, f"idle-{how}")
     async with socket(subscriber) as client:
         await client.response()
         await end(subscriber, how)
-        began_s = time.monotonic()
         refused = await client.refused()
         assert (refused["status"], refused["error"]["code"]) == (status, code)
         assert (await client.closed())[0] == 1008
-        assert time.monotonic() - began_s < 1.0
     with pytest.raises(websockets.InvalidStatus) as again:
         async with socket(subscriber):
             pass
@@ -413,20 +414,18 @@ async def test_an_idle_socket_ends_within_a_second_of_its_key_s_end(running: Run
 
 
 @pytest.mark.parametrize(("how", "code"), [("revoked", "invalid_api_key"), ("suspended", "account_suspended")])
-async def test_an_answer_and_its_socket_end_within_a_second_of_the_key_s_end(running: Running, how: str, code: str) -> None:
+async def test_an_answer_and_its_socket_end_with_the_key(running: Running, how: str, code: str) -> None:
     services, http = running
     subscriber = await Subscriber.open(services, http, f"running-{how}")
     async with socket(subscriber) as client:
-        await client.ask(simulate=LONG)
+        await client.ask(simulate=SILENT)
         charging_id = (await client.event())["headers"]["x-request-id"]
         while (await client.event())["type"] != "response.output_text.delta":
             pass
         await end(subscriber, how)
-        began_s = time.monotonic()
         last = (await client.events())[-1]
         assert (last["type"], last["response"]["error"]["code"]) == ("response.failed", code)
         assert (await client.closed())[0] == 1008
-        assert time.monotonic() - began_s < 1.0
     await check_bill(subscriber, charging_id, "revoked")
 
 
@@ -434,13 +433,12 @@ async def test_an_answer_and_its_socket_end_within_a_second_of_the_key_s_end(run
 async def test_a_socket_ends_with_the_time_of_its_key(running: Running, busy: bool) -> None:
     services, http = running
     subscriber = await Subscriber.open(services, http, f"key-ends-{busy}")
-    at_s = time.monotonic() + 1.5
     at = datetime.fromtimestamp(time.time() + 1.5, UTC).isoformat().replace("+00:00", "Z")
     limits = {"subject": "account", "limits": [], "valid_until": at}
     assert (await services.admin("PUT", f"/accounts/{subscriber.account_id}/limits", limits)).status == 200
     async with socket(subscriber) as client:
         if busy:
-            await client.ask(simulate=LONG)
+            await client.ask(simulate=SILENT)
             last = (await client.events())[-1]
             assert (last["type"], last["response"]["error"]["code"]) == ("response.failed", "key_ended")
         else:
@@ -448,7 +446,6 @@ async def test_a_socket_ends_with_the_time_of_its_key(running: Running, busy: bo
             refused = await client.refused()
             assert (refused["status"], refused["error"]["code"]) == (403, "key_ended")
         assert (await client.closed())[0] == 1008
-        assert 0 <= time.monotonic() - at_s < 1.0
 
 
 async def test_a_client_that_leaves_an_answer_pays_for_what_it_was_sent(running: Running) -> None:
@@ -580,7 +577,8 @@ async def test_messages_that_are_held_back_are_bounded_for_an_account(small: Run
             await client.connection.send(pieces())
 
         halves = [asyncio.create_task(half(first))]
-        await asyncio.sleep(0.1)
+        # The first half is on its way in by then.
+        await asyncio.sleep(0.5)
         halves.append(asyncio.create_task(half(second)))
         refused = await second.refused()
         assert (refused["status"], refused["error"]["code"]) == (429, "rate_limit_exceeded")

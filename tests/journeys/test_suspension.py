@@ -2,21 +2,35 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.edge.counting import counted
 from tests.edge.system import Reply
 from tests.journeys.subscriber import Stream, Subscriber, World, chat, eventually
+from tests.journeys.world import PATIENT_MS, running_world
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INPUT = counted("x" * 40)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running_world(tmp_path_factory.mktemp("suspension"), vendor_timeout_ms=PATIENT_MS) as running:
+        yield running
+
+
 # Far more than is made within a test's time.
 LONG = {"output_tokens": 9_000, "tokens_per_second": 100}
+# Its vendor falls silent after a few words: neither an end nor an Update that is due ends it within a test's time.
+SILENT = {**LONG, "failure": "hang_mid_stream", "failure_after_tokens": 20}
 SUSPENDED = {
     "message": "The account was suspended while this answer was under way.",
     "type": "invalid_request_error",
@@ -31,31 +45,29 @@ def ended(subject: str) -> dict[str, Any]:
 
 
 class Running:
-    """A stream that is read while it runs, and when it ended, in monotonic seconds."""
+    """A stream that is read while it runs."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self._pieces: list[bytes] = []
         self.reading = asyncio.get_running_loop().create_task(self._read())
         self.has_begun = asyncio.Event()
-        self.ended_s = 0.0
 
     async def _read(self) -> None:
         async for piece in self._response.content.iter_any():
             self._pieces.append(piece)
             self.has_begun.set()
-        self.ended_s = time.monotonic()
 
     async def whole(self) -> Stream:
         """All of it, once it has ended, which is soon."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             await self.reading
         headers = {name.lower(): value for name, value in self._response.headers.items()}
         return Stream(self._response.status, headers, b"".join(self._pieces))
 
 
 def long(user: str, **fields: Any) -> dict[str, Any]:
-    return chat(max_tokens=10_000, user=user, **{"simulate": LONG, **fields})
+    return chat(max_tokens=10_000, user=user, **{"simulate": SILENT, **fields})
 
 
 async def suspend(subscriber: Subscriber, what: str = "suspend") -> Reply:
@@ -69,13 +81,11 @@ async def key_id(subscriber: Subscriber) -> str:
     return str(key["key_id"])
 
 
-async def ends(subscriber: Subscriber, subject: str, in_s: float) -> float:
-    """Ends the subject's time in so many seconds; the monotonic time of that."""
-    at_s = time.monotonic() + in_s
+async def ends(subscriber: Subscriber, subject: str, in_s: float) -> None:
+    """Ends the subject's time in so many seconds."""
     at = datetime.fromtimestamp(time.time() + in_s, UTC).isoformat().replace("+00:00", "Z")
     limits = {"subject": subject, "limits": [], "valid_until": at}
     assert (await subscriber.services.admin("PUT", f"/accounts/{subscriber.account_id}/limits", limits)).status == 200
-    return at_s
 
 
 async def passes(subscriber: Subscriber) -> bool:
@@ -96,23 +106,20 @@ async def is_aborted(subscriber: Subscriber, user: str, calls: int) -> bool:
     return (await subscriber.served(user)).get("aborted") == calls
 
 
-async def test_a_suspended_account_s_streams_end_within_a_second_and_its_keys_do_not_pass(world: World) -> None:
+async def test_a_suspended_account_s_streams_end_at_once_and_its_keys_do_not_pass(world: World) -> None:
     subscriber, other = await world.subscriber("suspended"), await world.subscriber("not suspended")
     async with subscriber.begin(long("suspended", stream=True)) as response, other.begin(long("", stream=True)) as going_on:
         running, beside = Running(response), Running(going_on)
         whole = asyncio.create_task(subscriber.call(long("suspended")))
         await running.has_begun.wait()
         await asyncio.sleep(0.3)
-        began_s = time.monotonic()
         first = await suspend(subscriber)
         stream = await running.whole()
-        assert running.ended_s - began_s < 1
         assert [event["error"] for event in stream.events if "error" in event] == [SUSPENDED]
         assert stream.events[-1] == {"error": SUSPENDED}
         assert not stream.done
         refused = await whole
         assert (refused.status, refused.error) == (403, SUSPENDED)
-        assert time.monotonic() - began_s < 1
         assert not beside.reading.done()
         beside.reading.cancel()
 
@@ -133,7 +140,7 @@ async def test_a_suspended_account_s_streams_end_within_a_second_and_its_keys_do
     assert (await world.services.call("GET", "/v1/models", made.json["api_key"])).status == 403
 
     await suspend(subscriber, "resume")
-    await eventually(lambda: passes(subscriber), 1.5)
+    await eventually(lambda: passes(subscriber))
     await check_bill(subscriber, stream, beside=15)
     await eventually(lambda: is_aborted(subscriber, "suspended", 2))
 
@@ -143,13 +150,11 @@ async def test_an_account_that_is_resumed_at_once_has_its_streams_ended_and_call
     async with subscriber.begin(long("resumed", stream=True)) as response:
         running = Running(response)
         await running.has_begun.wait()
-        began_s = time.monotonic()
         await suspend(subscriber)
         await suspend(subscriber, "resume")
         stream = await running.whole()
-        assert running.ended_s - began_s < 1
         assert stream.events[-1] == {"error": SUSPENDED}
-    await eventually(lambda: passes(subscriber), 1.5)
+    await eventually(lambda: passes(subscriber))
     await check_bill(subscriber, stream, beside=15)
 
 
@@ -158,13 +163,12 @@ async def test_a_stream_ends_with_the_time_of_its_key_member_or_account(world: W
     subscriber = await world.subscriber(f"ends-{of}")
     issued = (await world.services.admin("GET", f"/accounts/{subscriber.account_id}/keys")).json["data"][0]
     subject = "account" if of == "account" else f"{of}:{issued[f'{of}_id']}"
-    ends_at_s = await ends(subscriber, subject, 1.5)
+    await ends(subscriber, subject, 1.5)
     async with subscriber.begin(long(of, stream=True)) as response:
         running = Running(response)
         whole = asyncio.create_task(subscriber.call(long(of)))
         stream = await running.whole()
     assert (stream.status, stream.events[-1]) == (200, {"error": ended(subject)})
-    assert -0.05 < running.ended_s - ends_at_s < 1
     refused = await whole
     assert (refused.status, refused.error["code"]) == (403, "key_ended")
     # Nothing begins any more; the bill can be read.
@@ -196,7 +200,7 @@ async def test_a_key_that_is_prolonged_while_its_stream_runs_goes_on(world: Worl
         running = Running(response)
         await running.has_begun.wait()
         await ends(subscriber, subject, 3_600.0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             await running.reading
         stream = await running.whole()
     assert stream.done

@@ -480,8 +480,8 @@ _LEAVING_CLIENTS: Final = (
     _one(
         "fields that a vendor did not get are not told",
         _CALL,
-        "        if asked.dropped:\n",
-        "        if False:\n",
+        '        self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))\n',
+        "        pass\n",
         _ROUTES,
     ),
 )

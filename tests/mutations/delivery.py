@@ -86,6 +86,13 @@ _OF_CONNECTIONS: Final = (
         _IN_CONNECTIONS,
     ),
     one(
+        "the head of an interim answer is the answer's",
+        _HTTP,
+        "            self._forget_head()\n",
+        "            self._delimited = False\n",
+        "tests/edge/vendors/test_http.py",
+    ),
+    one(
         "a client is sent away for as long as a vendor says",
         _HTTP,
         "min(_RETRY_AFTER_MS_MAX, max(0, round(float(value) * factor)))",
@@ -188,8 +195,15 @@ _OF_OUTBOX: Final = (
     one(
         "what comes together passes the outbox's bound",
         _OUTBOX,
-        "        if self._count + len(self._wanted) >= self._releases_max:",
+        "        if self._count + self._under_way + len(self._wanted) - len(self._delivered) >= self._releases_max:",
         "        if self._count >= self._releases_max:",
+        _IN_OUTBOX,
+    ),
+    one(
+        "what is being written passes the outbox's bound",
+        _OUTBOX,
+        "        if self._count + self._under_way + len(self._wanted) - len(self._delivered) >= self._releases_max:",
+        "        if self._count + len(self._wanted) - len(self._delivered) >= self._releases_max:",
         _IN_OUTBOX,
     ),
     one(

@@ -104,7 +104,7 @@ _PASSED: Final = (
     Mutation(
         "a limit that the meter never saw passes within another field",
         _UNMETERED,
-        (("            waiting += [(inner, f", "            [(inner, f"),),
+        (("            waiting += [((place, inner)", "            [((place, inner)"),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.observability.__main__ import FOLDER
 from services.cli.data_folder import Demo
 from tests.cli.processes import Up, up
+from tests.waiting import WAIT_S
 
 MODEL: Final = "qwen-flash"
 # What Prometheus itself says of each process that it reads, and what it adds to each series.
@@ -29,7 +30,7 @@ def called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
     body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}], "simulate": simulate}
     headers = {"authorization": f"Bearer {api_key or demo.api_key}", "content-type": "application/json"}
     try:
-        with urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=30) as answered:
+        with urlopen(Request(f"{demo.base_url}/chat/completions", json.dumps(body).encode(), headers), timeout=WAIT_S) as answered:
             return int(answered.status)
     except HTTPError as error:
         return error.code
@@ -38,7 +39,7 @@ def called(demo: Demo, simulate: dict[str, Any], api_key: str = "") -> int:
 def admin(demo: Demo, path: str) -> Any:
     """What the administration answers to a POST."""
     headers = {"authorization": f"Bearer {demo.admin_token}", "content-type": "application/json"}
-    with urlopen(Request(f"{demo.admin_url}/v1/admin{path}", b"{}", headers), timeout=30) as answered:
+    with urlopen(Request(f"{demo.admin_url}/v1/admin{path}", b"{}", headers), timeout=WAIT_S) as answered:
         return json.load(answered)
 
 
@@ -62,7 +63,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture(scope="package")
 def known(system: Up) -> dict[str, set[str]]:
     """All that Prometheus can be asked for, with its labels."""
-    with urlopen(f"{system.demo.admin_url}/metrics", timeout=10) as page:
+    with urlopen(f"{system.demo.admin_url}/metrics", timeout=WAIT_S) as page:
         families = list(text_string_to_metric_families(page.read().decode()))
     # A metric that has counted nothing yet has the labels that its page says.
     names = {f"{family.name}{suffix}" for family in families for suffix in _SUFFIXES} | {_WITH_TLS}

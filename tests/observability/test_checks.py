@@ -10,13 +10,14 @@ from services.cli.data_folder import Demo
 from tests.cli.processes import Up, up
 from tests.faults.cell import eventually
 from tests.observability.conftest import admin, called
+from tests.waiting import WAIT_S
 
 
 def counts(
     demo: Demo, name: str = "edge_checks_total", labels: tuple[str, str] = ("check", "found")
 ) -> dict[tuple[str, str], float]:
     """A metric's values by two labels; those of checks by what they found."""
-    with urlopen(f"{demo.admin_url}/metrics", timeout=10) as page:
+    with urlopen(f"{demo.admin_url}/metrics", timeout=WAIT_S) as page:
         families = text_string_to_metric_families(page.read().decode())
         samples = [sample for family in families for sample in family.samples if sample.name == name]
     return {(sample.labels[labels[0]], sample.labels[labels[1]]): sample.value for sample in samples}

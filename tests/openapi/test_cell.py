@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.openapi.cell_process import Told
 from tests.openapi.documents import NAMES, Operation, operations, resolved, strict
+from tests.waiting import WAIT_S
 
 EXAMPLES = int(os.environ.get("TOKENLINE_OPENAPI_EXAMPLES", "8"))
 CHECKS = [
@@ -146,7 +147,7 @@ def test_without_a_key_each_operation_is_401_in_its_shape(told: Told, operation:
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 def test_another_method_is_refused_in_the_words_of_the_dialect(told: Told, path: str) -> None:
-    response = requests.get(told.origin + path, timeout=10)
+    response = requests.get(told.origin + path, timeout=WAIT_S)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert response.headers["x-request-id"] == response.headers["request-id"] == response.json()["request_id"]
     assert (response.json()["type"], response.json()["error"]["type"]) == ("error", "invalid_request_error")
@@ -166,6 +167,6 @@ def test_a_number_beyond_its_field_is_400_and_named(told: Told, field: str) -> N
         f"{told.operators_origin}/v1/admin/accounts/{told.known['account_id']}/refunds",
         json={**body, field: 2**63},
         headers={"authorization": f"Bearer {told.admin_token}"},
-        timeout=10,
+        timeout=WAIT_S,
     )
     assert (response.status_code, response.json()["error"]["param"]) == (400, field)

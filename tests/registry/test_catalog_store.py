@@ -19,6 +19,7 @@ from services.runtime.etcd import EtcdClient
 from services.runtime.lifecycle import Lifecycle
 from tests.etcd_cluster import EtcdCluster
 from tests.registry.catalogs import CATALOG, write
+from tests.waiting import WAIT_S
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 OFFERING = """
@@ -83,7 +84,7 @@ async def registry(base: Path, etcd: EtcdCluster, prefix: str) -> AsyncIterator[
 
 async def offerings(stub: "registry_pb2_grpc.RegistryServiceAsyncStub", wanted: set[str]) -> registry_pb2.Catalog:
     """The catalog that a watcher gets once it has these offerings."""
-    async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=10):
+    async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=WAIT_S):
         if {each.offering_id for each in response.catalog.offerings} == wanted:
             return response.catalog
     raise AssertionError("the stream ended")
@@ -101,7 +102,7 @@ async def test_what_is_published_is_in_force_at_every_registry(
         # A layer over it, by its name.
         await publish(store, "60-local", layer(tmp_path / "local", OFFERING.format(tariff="flat").replace("Branch", "Local")))
         assert await listed(store) == {"50-branch": ["catalog.yaml"], "60-local": ["catalog.yaml"]}
-        async for response in second.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=10):
+        async for response in second.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=WAIT_S):
             (branch,) = [each for each in response.catalog.offerings if each.offering_id == "branch"]
             if branch.display_name == "Local":
                 break
@@ -136,12 +137,12 @@ async def test_a_registry_serves_nothing_until_etcd_has_said(base: Path, prefix:
         own.kill(0)
         async with registry(base, own, prefix) as stub:
             with pytest.raises(ServiceError, match="have not been read from etcd yet"):
-                await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))
+                await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))
             own.start(0)
             await offerings(stub, {"branch", "default", "metered"})
             # And while etcd is away later, what it said stays.
             own.kill(0)
-            catalog = (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))).catalog
+            catalog = (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))).catalog
             assert len(catalog.offerings) == 3
 
 
@@ -182,7 +183,7 @@ async def test_a_key_that_is_no_layer_is_named_and_can_be_repaired(
     async with registry(base, etcd, prefix) as stub:
         with pytest.raises(ServiceError) as error:
             for _ in range(100):
-                await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))
+                await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))
         assert error.value.reason_name == "CATALOG_UNAVAILABLE"
         await publish(EtcdLayers(client, prefix, [base]), "branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")))
         await offerings(stub, {"branch", "default", "metered"})

@@ -33,13 +33,13 @@ class Client:
         self.health = health_pb2_grpc.HealthStub(channel)
 
     async def get(self) -> registry_pb2.Catalog:
-        return (await answer(self.registry.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))).catalog
+        return (await answer(self.registry.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))).catalog
 
     def watch(self) -> AsyncIterator[registry_pb2.WatchCatalogResponse]:
-        return aiter(self.registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=10))
+        return aiter(self.registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=WAIT_S))
 
     async def serving(self, service: str) -> bool:
-        status = (await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)).status
+        status = (await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=WAIT_S)).status
         assert status in (SERVING, NOT_SERVING)
         return bool(status == SERVING)
 
@@ -140,7 +140,7 @@ async def test_invalid_at_the_start_then_mended(tmp_path: Path) -> None:
             assert caught.value.reason == errors_pb2.ERROR_REASON_CATALOG_UNAVAILABLE
             assert f"{path}:44: tariffs[1].currency: must be an ISO 4217 code" in caught.value.message
             watch = client.watch()
-            health = aiter(client.health.Watch(health_pb2.HealthCheckRequest(service=""), timeout=10))
+            health = aiter(client.health.Watch(health_pb2.HealthCheckRequest(service=""), timeout=WAIT_S))
             assert (await anext(health)).status == NOT_SERVING
             write(tmp_path, CATALOG)
             assert (await anext(watch)).catalog.revision == 1

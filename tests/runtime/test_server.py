@@ -14,6 +14,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.server import LIVENESS, GrpcServer
 from tests.trust.frames.cases import HELLO
 from tests.trust.frames.http2 import request
+from tests.waiting import WAIT_S
 from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
@@ -27,7 +28,9 @@ async def test_a_server_serves_once_it_says_so_and_alive_it_is_from_the_start(tm
         stub = health_pb2_grpc.HealthStub(channel)
 
         async def said(name: str) -> int:
-            status: int = (await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=30, wait_for_ready=True)).status
+            status: int = (
+                await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=WAIT_S, wait_for_ready=True)
+            ).status
             return status
 
         assert [await said(name) for name in ("", "a.Service", LIVENESS)] == [NOT_SERVING, NOT_SERVING, SERVING]
@@ -53,7 +56,7 @@ async def test_callers_see_not_serving_before_a_server_that_stops_refuses_them(t
     async with server.listen(f"unix:{tmp_path}/s", drain_grace_s=1.0) as address:
         await server.set_serving()
         watching = asyncio.create_task(watch(address))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             await serving.wait()
     # A server that refuses first breaks the stream.
     await watching
@@ -65,7 +68,7 @@ async def test_a_server_that_grpc_ended_listens_again_and_calls_under_way_go_on(
     server = GrpcServer(["a.Service"])
     asked = health_pb2.HealthCheckRequest()
     async with server.listen(where.format(tmp_path), drain_grace_s=0.5) as address, connect(address) as under_way:
-        watching = health_pb2_grpc.HealthStub(under_way).Watch(asked, wait_for_ready=True, timeout=30)
+        watching = health_pb2_grpc.HealthStub(under_way).Watch(asked, wait_for_ready=True, timeout=WAIT_S)
         assert (await watching.read()).status == NOT_SERVING
         for _ in range(2):
             async with connect(address) as channel:
@@ -73,7 +76,7 @@ async def test_a_server_that_grpc_ended_listens_again_and_calls_under_way_go_on(
                 await end_server(address)
                 await asyncio.sleep(0.3)
                 assert (
-                    await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=30, wait_for_ready=True)
+                    await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=WAIT_S, wait_for_ready=True)
                 ).status == NOT_SERVING
         await server.set_serving()
         assert (await watching.read()).status == SERVING
@@ -122,7 +125,7 @@ async def test_what_went_wrong_inside_is_told_to_the_log_alone(tmp_path: Path, c
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(fail), server.server)
     async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=10)
+            await registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S)
     method = "/tokenline.registry.v1.RegistryService/GetCatalog"
     assert failed.value.code() == grpc.StatusCode.INTERNAL
     assert failed.value.details() == f"{method} failed inside the service; its log says why"
@@ -139,7 +142,9 @@ async def test_a_reason_arrives_with_a_message_that_no_header_holds(tmp_path: Pa
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(refuse), server.server)
     async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
         with pytest.raises(ServiceError) as refused:
-            await answer(registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=10))
+            await answer(
+                registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S)
+            )
     assert refused.value.reason == errors_pb2.ERROR_REASON_ITEM_UNKNOWN
     assert refused.value.message.startswith(f"no order {character * 100}")
     assert refused.value.message.endswith(f"{character}...")

@@ -28,6 +28,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
 from services.runtime.sqlite import Database
 from tests.accounting.claims import claim
+from tests.waiting import WAIT_S
 from tokenline.errors.v1 import errors_pb2
 
 PARTITIONS = 3
@@ -307,7 +308,7 @@ async def test_sqlite_goes_on_committing_beside_a_snapshot_that_sees_one_state(t
         )
 
     reading = asyncio.create_task(store.snapshot(work))
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), WAIT_S)
     # Neither commits nor the loading of accounts wait for it.
     for seq in range(2, 6):
         assert await store.commit([row(0, seq, checkpoint(1, seq, None, b"new")), row(1, seq - 1)]) == {0, 1}
@@ -385,7 +386,7 @@ async def test_another_process_that_claims_fences_this_one_off(tmp_path: Path) -
         "asyncio.run(main())\n"
     )
     run = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=30, check=False
+        subprocess.run, [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=WAIT_S, check=False
     )
     assert (run.stdout, run.stderr) == ("[2, 2, 2]\n", "")
     assert await store.commit([row(0, 2), row(1, 1)]) == set()
@@ -491,7 +492,11 @@ async def test_a_move_that_was_killed_goes_on(tmp_path: Path, killed_after: int)
         "asyncio.run(sqlite.SqliteStore.open(pathlib.Path(sys.argv[1])))\n"
     )
     run = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program, str(path), str(killed_after)], capture_output=True, timeout=30, check=False
+        subprocess.run,
+        [sys.executable, "-c", program, str(path), str(killed_after)],
+        capture_output=True,
+        timeout=WAIT_S,
+        check=False,
     )
     assert run.returncode == -9, run.stderr
     with sqlite3.connect(path) as connection:

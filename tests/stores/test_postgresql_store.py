@@ -20,7 +20,7 @@ from services.runtime.errors import SchemaError, ServiceError
 from services.runtime.postgresql import let_read_and_write
 from tests.accounting.claims import claim
 from tests.stores.test_accounting_stores import check, checkpoint, row
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 from tokenline.errors.v1 import errors_pb2
 
 
@@ -266,7 +266,7 @@ async def test_revocations_become_visible_in_their_order(postgresql: PostgresqlS
         for number in range(first, 60, 2):
             await store.revoke_key(f"key-{number}", 5)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         await asyncio.gather(read(), revoke(stores[0], 0), revoke(stores[1], 1))
     assert sorted(seen) == sorted(f"key-{number}" for number in range(60))
     assert await stores[0].revocations(0) == (60, seen, [])

@@ -18,11 +18,11 @@ from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
 from tests.accounting.one_cell import SERVING, UNIT, Client, charging_id, create, registry, release
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 
 LATER = (errors_pb2.ERROR_REASON_UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE)
-FLOWS_S_MAX = 20.0
 
 
 class Standby:
@@ -47,7 +47,7 @@ class Standby:
         self._run("pg_ctl", "-w", "-l", f"{self.host}/log", "-D", self.host, "-o", f'-h "" -k {self.host}', "start")
         self._primary.psql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
         self._primary.psql("SELECT pg_reload_conf()")
-        until_s = time.monotonic() + 10
+        until_s = time.monotonic() + WAIT_S
         while (
             "sync" not in self._primary.psql("SELECT sync_state FROM pg_stat_replication WHERE sync_state = 'sync'").split("\n")[2]
         ):
@@ -69,7 +69,9 @@ class Standby:
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._primary.programs / program), *arguments]
         # What is started here would keep a pipe open.
-        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, user=self._primary.system_user, cwd="/", timeout=30)
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.DEVNULL, user=self._primary.system_user, cwd="/", timeout=WAIT_S
+        )
         log = self._folder / "log"
         assert not done.returncode, f"{program} failed: {log.read_text() if log.exists() else ''}"
 
@@ -98,7 +100,7 @@ async def accounting(folder: Path, database: str) -> AsyncIterator[Client]:
 
 async def charged(client: Client, operation: pb.ChargeOperation) -> pb.ChargeResult:
     """As an edge does it: what was not answered is repeated."""
-    async with asyncio.timeout(FLOWS_S_MAX):
+    async with asyncio.timeout(WAIT_S):
         while True:
             try:
                 async with asyncio.timeout(1):
@@ -134,7 +136,7 @@ async def test_a_synchronous_standby_has_all_that_was_acknowledged(tmp_path: Pat
             await asyncio.sleep(0.5)
             at_death = dict(paid)
             await asyncio.to_thread(standby.promote)
-            async with asyncio.timeout(FLOWS_S_MAX):
+            async with asyncio.timeout(WAIT_S):
                 while any(paid[each] <= at_death[each] + 14 for each in accounts):
                     assert not any(worker.done() for worker in workers)
                     await asyncio.sleep(0.05)

@@ -20,6 +20,7 @@ from services.registry.config import RegistryConfig
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
 from tests.trust.authority import certificates, files_of
+from tests.waiting import WAIT_S
 
 _TRIES = 5
 _ANYWHERE = {"listen_address": "127.0.0.1:0", "grpc_tls": "required"}
@@ -64,7 +65,7 @@ async def secure_cell(folder: Path, authority: Path) -> AsyncIterator[dict[str, 
 
 async def serving(channel: grpc.aio.Channel) -> None:
     """Returns once the service says that it serves."""
-    watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=20, wait_for_ready=True)
+    watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S, wait_for_ready=True)
     async for response in watching:
         if response.status == health_pb2.HealthCheckResponse.SERVING:
             return
@@ -86,10 +87,10 @@ async def _ended(call: Any, method: Any) -> tuple[grpc.StatusCode, str]:
     request: Any = iter([b""]) if method.client_streaming else b""
     try:
         if method.server_streaming:
-            async for _ in call(request, timeout=20, wait_for_ready=True):
+            async for _ in call(request, timeout=WAIT_S, wait_for_ready=True):
                 break
         else:
-            await call(request, timeout=20, wait_for_ready=True)
+            await call(request, timeout=WAIT_S, wait_for_ready=True)
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details() or ""
     return grpc.StatusCode.OK, ""

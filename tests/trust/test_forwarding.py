@@ -25,12 +25,12 @@ from services.runtime.server import GrpcServer
 from tests.accounting.one_cell import TOKEN, UNIT, registry
 from tests.etcd_cluster import EtcdCluster
 from tests.trust.authority import certificates, files_of, made
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
 # So many that, whatever the replicas are called, each gets some.
 _PARTITIONS: Final = 32
-_SETTLED_S_MAX: Final = 30.0
 _REQUIRED: Final = {"grpc_tls": "required"}
 _numbers: Final = count()
 _BOTH: Final = {"grpc_tls": "both", "grpc_tls_port": 0}
@@ -69,14 +69,17 @@ async def _replicas(
 
 async def _owners(channel: grpc.aio.Channel) -> dict[int, str]:
     stub: Any = accounting_pb2_grpc.AccountingServiceStub(channel)
-    async for response in stub.WatchOwners(pb.WatchOwnersRequest(), timeout=20):
-        return {each.part_id: each.address for each in response.owners}
-    raise AssertionError("the stream ended")
+    watching = stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S)
+    try:
+        return {each.part_id: each.address for each in (await anext(aiter(watching))).owners}
+    finally:
+        # A connection has few streams at once.
+        watching.cancel()
 
 
 async def _settled(channel: grpc.aio.Channel, addresses: set[str]) -> dict[int, str]:
     """Who owns which partition, once all of these do."""
-    async with asyncio.timeout(_SETTLED_S_MAX):
+    async with asyncio.timeout(WAIT_S):
         while len(owners := await _owners(channel)) != _PARTITIONS or set(owners.values()) != addresses:
             pass
     return owners
@@ -108,11 +111,13 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
             actor=actor,
         )
         stub = accounting_pb2_grpc.AccountingServiceStub(edge)
-        await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=20))
+        await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=WAIT_S))
 
         async def refused(method: str, request: Any, *metadata: tuple[str, str]) -> str:
             with pytest.raises(grpc.aio.AioRpcError) as found:
-                await getattr(accounting_pb2_grpc.AccountingServiceStub(billing), method)(request, timeout=20, metadata=metadata)
+                await getattr(accounting_pb2_grpc.AccountingServiceStub(billing), method)(
+                    request, timeout=WAIT_S, metadata=metadata
+                )
             assert found.value.code() == grpc.StatusCode.PERMISSION_DENIED
             return found.value.details() or ""
 
@@ -121,14 +126,14 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
         # Whoever says himself that he passes something on is believed no more.
         assert await refused("GrantBucket", granting, ("tokenline-forwarded", "1")) == f"{said}GrantBucket"
         assert await refused("HasOffering", pb.HasOfferingRequest(account_id=account_id)) == f"{said}HasOffering"
-        account = (await answer(stub.GetAccount(pb.GetAccountRequest(account_id=account_id), timeout=20))).account
+        account = (await answer(stub.GetAccount(pb.GetAccountRequest(account_id=account_id), timeout=WAIT_S))).account
         assert list(account.buckets) == []
 
-        granted = await answer(stub.GrantBucket(granting, timeout=20))
+        granted = await answer(stub.GrantBucket(granting, timeout=WAIT_S))
         assert granted.bucket.remaining == 5 * UNIT
         # It was passed on with its actor.
         part_id = crc32(account_id.encode()) % _PARTITIONS
-        reading_journal = stub.ReadJournal(pb.ReadJournalRequest(part_id=part_id), timeout=20)
+        reading_journal = stub.ReadJournal(pb.ReadJournalRequest(part_id=part_id), timeout=WAIT_S)
         entries = [entry async for response in reading_journal for entry in response.entries]
         assert [(entry.WhichOneof("fact"), entry.actor) for entry in entries] == [
             ("account_opened", pb.Actor()),
@@ -137,7 +142,7 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
         # What billing may read, it reads by any replica.
         reading = pb.GetSessionRecordsRequest(account_id=account_id, charging_id="01890a5d-ac96-774b-bcce-b302099a8057")
         with pytest.raises(ServiceError) as unknown:
-            await answer(accounting_pb2_grpc.AccountingServiceStub(billing).GetSessionRecords(reading, timeout=20))
+            await answer(accounting_pb2_grpc.AccountingServiceStub(billing).GetSessionRecords(reading, timeout=WAIT_S))
         assert unknown.value.reason_name == "RECORD_UNKNOWN"
 
 
@@ -153,7 +158,7 @@ async def test_replicas_that_are_at_different_steps_pass_on_to_one_another(
             for channel, owner in ((of_plain, secure), (of_secure, plain)):
                 account_id = _account_of({part_id for part_id, address in owners.items() if address == owner})
                 stub = accounting_pb2_grpc.AccountingServiceStub(channel)
-                opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=20))
+                opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=WAIT_S))
                 assert opened.account.account_id == account_id
 
 
@@ -176,7 +181,7 @@ async def test_replicas_see_that_others_live_without_a_handshake_each_time(
     said = [record.getMessage() for record in caplog.records if "connections with TLS brought no call" in record.getMessage()]
     # The connection that stays, and knocks until it had come about.
     assert least <= sum(int(line.split()[0]) for line in said) <= most
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not await directory.refuses(address):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await directory.close()

@@ -23,6 +23,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tests.trust.authority import certificates, files_of, made, pems
+from tests.waiting import WAIT_S
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 _SERVICE: Final = "tokenline.registry.v1.RegistryService"
@@ -73,7 +74,7 @@ async def _listening(folder: Path, tls: str, **fields: Any) -> AsyncIterator[_Li
 async def _asked(channel: grpc.aio.Channel) -> str:
     """What comes of a call: "", or what went wrong."""
     try:
-        await answer(registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=10))
+        await answer(registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))
     except ServiceError as error:
         return f"{error.reason_name}: {error.message}"
     return ""
@@ -197,7 +198,7 @@ async def test_connections_that_fail_their_handshake_are_counted_in_a_line(autho
             for _ in range(5):
                 async with _with((None, None, (authority / "ca.crt").read_bytes()), target) as channel:
                     assert await _asked(channel) != ""
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while sum(counted.counts) < 5:
                     await counted.more()
     finally:
@@ -234,12 +235,12 @@ async def test_health_has_a_port_of_its_own_and_nothing_else_there(authority: Pa
     async with _listening(authority, "required", health_port=0, reflection=True) as listening:
         async with connect(listening.server.health_address) as channel:
             health = health_pb2_grpc.HealthStub(channel)
-            said = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            said = await health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
             assert said.status == health_pb2.HealthCheckResponse.NOT_SERVING
-            said = await health.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=10)
+            said = await health.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=WAIT_S)
             assert said.status == health_pb2.HealthCheckResponse.SERVING
             await listening.server.set_serving()
-            said = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            said = await health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
             assert said.status == health_pb2.HealthCheckResponse.SERVING
             assert await _asked(channel) == "UNAVAILABLE: Method not found!"
             assert await _reflected(channel) == grpc.StatusCode.UNIMPLEMENTED
@@ -251,7 +252,7 @@ async def test_health_has_a_port_of_its_own_and_nothing_else_there(authority: Pa
 
 async def _reflected(channel: grpc.aio.Channel) -> grpc.StatusCode:
     call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
-        iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=10
+        iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=WAIT_S
     )
     try:
         async for response in call:
@@ -275,12 +276,12 @@ async def test_who_stays_at_the_port_of_health_keeps_no_probe_from_it(authority:
             stack.push_async_callback(channel.close)
         # A probe is sent whole; these are begun and go on for ever.
         begun: list[Any] = [channel.stream_unary("/grpc.health.v1.Health/Check")() for channel in channels for _ in range(4)]
-        watching = aiter(health_pb2_grpc.HealthStub(channels[0]).Watch(health_pb2.HealthCheckRequest(), timeout=20))
+        watching = aiter(health_pb2_grpc.HealthStub(channels[0]).Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S))
         probe = health_pb2_grpc.HealthStub(await stack.enter_async_context(connect(listening.server.health_address)))
         for _ in range(20):
-            said = await probe.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=5)
+            said = await probe.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=WAIT_S)
             assert said.status == health_pb2.HealthCheckResponse.SERVING
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await anext(watching)
             ended = await asyncio.gather(*begun, return_exceptions=True)
@@ -294,7 +295,7 @@ async def test_a_connection_that_says_nothing_is_closed(authority: Path, tls: st
     async with _listening(authority, tls, greeting_s=0.3) as listening:
         host, port = listening.address.removeprefix("tls:").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             # Without TLS a server says its settings first, and then why.
             assert (b"handshake timeout" in await reader.read()) == (tls == "off")
         writer.close()

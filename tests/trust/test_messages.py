@@ -13,6 +13,7 @@ from services.runtime.clients import connect
 from tests.trust.authority import certificates, made
 from tests.trust.cell import serving
 from tests.trust.processes import served, served_registry
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
@@ -30,8 +31,8 @@ def test_a_message_of_200_mb_is_refused_and_takes_no_memory(tmp_path: Path) -> N
         ask: Any = channel.unary_unary("/tokenline.registry.v1.RegistryService/GetCatalog")
         watch: Any = channel.unary_stream("/tokenline.registry.v1.RegistryService/WatchCatalog")
         # By its first catalog it has taken the memory that it needs.
-        next(watch(b"", timeout=20))
-        ask(b"", timeout=20)
+        next(watch(b"", timeout=WAIT_S))
+        ask(b"", timeout=WAIT_S)
         before_mib = resident_mib_peak(process.pid)
         with pytest.raises(grpc.RpcError) as found:
             ask(bytes(200 * _MIB), timeout=60)

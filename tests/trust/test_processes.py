@@ -15,6 +15,7 @@ from tests.cli.processes import tokenline
 from tests.trust.authority import certificates, files_of, made
 from tests.trust.cell import serving
 from tests.trust.processes import config_file, served_registry
+from tests.waiting import WAIT_S
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 
@@ -40,7 +41,7 @@ def test_the_command_makes_certificates_that_services_take(tmp_path: Path) -> No
         async with connect(address, "registry", certificates(folder, "operator")) as channel:
             await serving(channel)
             stub = registry_pb2_grpc.RegistryServiceStub(channel)
-            return len((await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=20))).catalog.models)
+            return len((await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))).catalog.models)
 
     with served_registry(tmp_path, grpc_tls="required", **files_of(folder, "registry")) as (_, address):
         assert address.startswith("tls:127.0.0.1:")
@@ -78,7 +79,7 @@ def test_each_step_from_plain_to_tls_serves_the_callers_of_the_step_before(tmp_p
         async with connect(address, "registry", certificates(authority, "operator")) as channel:
             await serving(channel)
             stub = registry_pb2_grpc.RegistryServiceStub(channel)
-            assert (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=20))).catalog.models
+            assert (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))).catalog.models
 
     def asked(address: str) -> None:
         asyncio.run(ask(address))

@@ -21,7 +21,7 @@ from services.runtime.instruments import page
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tests.trust.authority import files_of, made, pems, write_pems
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 _SERVICE: Final = "tokenline.registry.v1.RegistryService"
@@ -94,7 +94,7 @@ def _watch(channel: grpc.aio.Channel) -> Any:
 async def _get(channel: grpc.aio.Channel) -> str:
     """The number of the certificate that the server sees."""
     stub = registry_pb2_grpc.RegistryServiceStub(channel)
-    return (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=20))).catalog.digest
+    return (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=WAIT_S))).catalog.digest
 
 
 async def _shown(address: str, folder: Path) -> str:
@@ -132,7 +132,7 @@ async def test_new_connections_use_new_certificates_and_old_streams_go_on(author
         replaced = [of_server.replaced, of_client.replaced]
         made(authority)
         for each in replaced:
-            await asyncio.wait_for(each.wait(), 20)
+            await asyncio.wait_for(each.wait(), WAIT_S)
 
         new_server, new_client = _number_of(authority, "registry"), _number_of(authority, "edge")
         assert len({old_server, old_client, new_server, new_client}) == 4
@@ -150,7 +150,7 @@ async def test_a_call_that_waits_for_a_server_waits_no_longer_than_its_certifica
         made(authority)
         for each in waiting:
             with pytest.raises(grpc.aio.AioRpcError, match="the certificates were replaced before there was a connection") as found:
-                await asyncio.wait_for(each, 20)
+                await asyncio.wait_for(each, WAIT_S)
             assert found.value.code() == grpc.StatusCode.UNAVAILABLE
         # Asked again, as all do, it has the new ones.
         again = asyncio.create_task(_first(_watch(channel)))
@@ -158,7 +158,7 @@ async def test_a_call_that_waits_for_a_server_waits_no_longer_than_its_certifica
             _followed(authority, "registry") as of_server,
             _serving(authority, of_server, port),
         ):
-            assert (await asyncio.wait_for(again, 20)).catalog.digest == _number_of(authority, "edge")
+            assert (await asyncio.wait_for(again, WAIT_S)).catalog.digest == _number_of(authority, "edge")
 
 
 async def _first(call: Any) -> Any:
@@ -184,7 +184,7 @@ async def test_files_that_are_of_no_use_change_nothing(authority: Path, caplog: 
         ):
             before = len(_errors(caplog))
             write_pems(authority, "edge", key, certificate)
-            await until(lambda: len(_errors(caplog)) > before, 20)  # noqa: B023  # it ends within the round
+            await until(lambda: len(_errors(caplog)) > before)  # noqa: B023  # it ends within the round
             assert await _get(channel) == old_client
         assert [message.partition(": ")[2].partition(" ")[0] for message in _errors(caplog)] == ["names", "ended", "can't", "is"]
         assert all(message.endswith("; what was read before stays in force") for message in _errors(caplog))
@@ -201,7 +201,7 @@ async def test_files_that_are_still_written_are_not_read(authority: Path, caplog
             write_pems(authority, "edge", certificates.current.key, certificate)
             await asyncio.sleep(0.02)
         write_pems(authority, "edge", key, certificate)
-        await asyncio.wait_for(replaced.wait(), 20)
+        await asyncio.wait_for(replaced.wait(), WAIT_S)
     assert _errors(caplog) == []
 
 
@@ -216,7 +216,7 @@ async def test_a_channel_whose_calls_have_ended_goes_with_its_certificates(autho
             await _get(channel)
             replaced = of_client.replaced
             made(authority)
-            await asyncio.wait_for(replaced.wait(), 20)
+            await asyncio.wait_for(replaced.wait(), WAIT_S)
         await _get(channel)
         gc.collect()
         assert len(vars(channel)["_channels"]) <= 2
@@ -230,7 +230,7 @@ async def test_a_certificate_that_will_end_soon_is_said(authority: Path, caplog:
     key, certificate, _ = pems(authority, "edge.tokenline", ends_days=2.5)
     write_pems(authority, "edge", key, certificate)
     async with _followed(authority, "edge"):
-        await until(lambda: _errors(caplog), 20)
+        await until(lambda: _errors(caplog))
         # Once a day, and not at each look.
         await asyncio.sleep(5 * _LOOK_S)
     (said,) = _errors(caplog)

@@ -13,6 +13,7 @@ from services.cli.processes import free_ports
 from services.runtime.clients import answer, connect
 from tests.trust.cell import serving
 from tests.trust.processes import served, served_registry
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
@@ -48,12 +49,12 @@ def test_a_service_says_that_it_does_not_serve_before_it_refuses_anything(tmp_pa
             await serving(channel)
             stub = accounting_pb2_grpc.AccountingServiceStub(channel)
             health = health_pb2_grpc.HealthStub(probes)
-            assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=20)).status != NOT_SERVING
+            assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)).status != NOT_SERVING
             process.send_signal(signal.SIGTERM)
-            while (await health.Check(health_pb2.HealthCheckRequest(), timeout=20)).status != NOT_SERVING:
+            while (await health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)).status != NOT_SERVING:
                 pass
             # It takes work still.
-            opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-latelate"), timeout=20))
+            opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-latelate"), timeout=WAIT_S))
             return [opened.account.account_id]
 
     (port,) = free_ports(1)

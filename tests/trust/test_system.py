@@ -14,6 +14,7 @@ from services.vendor_simulator.app import run_vendor_simulator
 from services.vendor_simulator.config import VendorSimulatorConfig
 from tests.trust.authority import files_of, made
 from tests.trust.cell import secure_cell
+from tests.waiting import WAIT_S
 
 _MODEL = "deepseek-chat"
 
@@ -46,7 +47,7 @@ async def test_calls_are_served_charged_and_billed_over_tls(tmp_path: Path) -> N
         async def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
             return await asyncio.to_thread(system.ask, method, path, body)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while (await http.get(f"{operators_url}/readyz")).status != 200:
                 pass
         account_id = (await ask("POST", "/accounts", {"idempotency_key": "one"}))["account_id"]

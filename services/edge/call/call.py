@@ -234,10 +234,9 @@ class Call:
         endpoint = route.endpoint
         self._asked = True
         vendor = await self._vendors.post(endpoint.base_url + asked.path, asked.headers_for(endpoint), asked.body.content)
-        if route.model_id != self._admitted.model.model_id:
-            self._answer.add_header(b"x-tokenline-model", route.model_id.encode())
-        if asked.dropped:
-            self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))
+        is_equivalent = route.model_id != self._admitted.model.model_id
+        self._answer.add_header(b"x-tokenline-model", route.model_id.encode() if is_equivalent else b"")
+        self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))
         streamed = is_streamed(self._request, endpoint)
         stream = VendorStream(
             vendor,
@@ -246,8 +245,8 @@ class Call:
             streamed=streamed,
             relays_bytes=asked.relays_bytes,
         )
-        if stream.sound_type:
-            self._answer.stream_content_type = stream.sound_type
+        if asked.relays_bytes:
+            self._answer.stream_content_type = stream.sound_type or stream.answer.content_type
         return stream
 
     def _failed(self, turn: Turn, failure: VendorFailure) -> FailedAttempt:

@@ -23,7 +23,9 @@ _DIGITS: Final = b"0123456789"
 # Whole answers up to this size are read in a few milliseconds; vectors of many inputs have 60 MB.
 _READ_INLINE_BYTES_MAX: Final = 1_000_000
 _NOTHING: Final = Step()
-_SOUND: Final = re.compile(r"(audio/[a-z0-9.+-]+|application/octet-stream)(;.*)?")
+_SOUND: Final = re.compile(r"(audio/[a-z0-9.+-]{1,64}|application/octet-stream)(;.*)?")
+# A type with its parameters, such as the rate of plain numbers, as a client can be told it; a longer one is no type but a text.
+_TOLD: Final = re.compile(r"[ -~]{1,128}")
 
 
 class VendorStream:
@@ -50,8 +52,10 @@ class VendorStream:
         self.sound_type = ""
         self._ends_with_body = relays_bytes
         if relays_bytes:
-            self.is_streamed = not named or _SOUND.fullmatch(named) is not None
-            self.sound_type = named if named.startswith("audio/") and self.is_streamed else ""
+            sound = _SOUND.fullmatch(named)
+            self.is_streamed = not named or sound is not None
+            if sound is not None and named.startswith("audio/"):
+                self.sound_type = named if _TOLD.fullmatch(named) else sound[1]
         else:
             self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
         # Called here, so that the stream does not hold its call.

@@ -18,7 +18,7 @@ from services.edge.charging.outbox import Outbox
 from services.edge.charging.port import Opened
 from services.edge.config import EdgeConfig
 from services.partitions import partition_of
-from services.runtime.clients import connect
+from services.runtime.clients import connect, messages
 from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.instruments import Gauge, export
 from services.runtime.logs import KEPT
@@ -319,7 +319,9 @@ class ChargingClient:
         backoff_s = _RECONNECT_S_MIN
         while True:
             try:
-                async for response in stub.WatchOwners(pb.WatchOwnersRequest(), wait_for_ready=True):
+                call = stub.WatchOwners(pb.WatchOwnersRequest(), wait_for_ready=True)
+                consequence = "new owners of accounts are not heard of" if self._owners else "every call gets 503"
+                async for response in messages(call, "accounting", consequence):
                     backoff_s = _RECONNECT_S_MIN
                     self._takes_all_classes = pb.FEATURE_TOKEN_CLASSES in response.features
                     self._take_owners(response.partition_count, {each.part_id: each.address for each in response.owners})

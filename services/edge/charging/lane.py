@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 
-from services.runtime.clients import connect
+from services.runtime.clients import await_connection, connect
 from services.runtime.config import ConfigError
 from services.runtime.timeouts import Timeouts
 from services.runtime.traces import Part
@@ -26,8 +26,6 @@ _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
 # Interval of log lines about errors that only an operator can cure.
 _EXPLAIN_S: Final = 60.0
-# An owner that is replaced, or takes partitions over, is there sooner.
-_AWAY_S: Final = 5.0
 
 
 class Operation:
@@ -121,7 +119,8 @@ class Lane:
             call = self._stub.Charge(wait_for_ready=True)
             reading: asyncio.Task[None] | None = None
             try:
-                await self._connect(call)
+                # An owner that does not come back breaks no stream.
+                await await_connection(call, self._name, "calls of its accounts get 503")
                 self.up = True
                 backoff_s = _RECONNECT_S_MIN
                 # Unanswered operations of the stream before are asked again first.
@@ -141,24 +140,6 @@ class Lane:
                 call.cancel()
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)
-
-    async def _connect(self, call: Any) -> None:
-        """Waits for a stream, and logs that there is none: an owner that ended well, or does not come back, breaks none."""
-        connecting = asyncio.ensure_future(call.wait_for_connection())
-        is_told = False
-        try:
-            while not (await asyncio.wait([connecting], timeout=_EXPLAIN_S if is_told else _AWAY_S))[0]:
-                logger.warning(
-                    "%s cannot be reached, calls of its accounts get 503: look whether it runs, and whether each takes the "
-                    "other's certificate",
-                    self._name,
-                )
-                is_told = True
-            await connecting
-        finally:
-            connecting.cancel()
-        if is_told:
-            logger.info("%s is reached again", self._name)
 
     async def _write(self, call: Any, reading: asyncio.Task[None]) -> None:
         reading.add_done_callback(lambda _: self._work.set())

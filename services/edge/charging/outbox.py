@@ -37,7 +37,9 @@ class Outbox:
         """`left`: the charging_ids of the Releases in the file."""
         self._database = database
         self._releases_max = releases_max
+        # Those in the file, and by how many more or less the write under way makes them.
         self._count = len(left)
+        self._under_way = 0
         self._clock = clock
         # When each was kept, in microseconds since 1970, in that order; of those that a former process kept, when the call began.
         self._kept_us = OrderedDict((each, uuid7_time_us(each) or clock.now_us()) for each in sorted(left))
@@ -69,7 +71,7 @@ class Outbox:
 
     async def keep(self, operation: pb.ChargeOperation) -> None:
         """Returns once the Release is on disk. Errors: `ServiceError` STORE_UNAVAILABLE when the disk or the outbox is full."""
-        if self._count + len(self._wanted) >= self._releases_max:
+        if self._count + self._under_way + len(self._wanted) - len(self._delivered) >= self._releases_max:
             raise ServiceError(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
                 f"the outbox has its {self._releases_max} Releases; see why accounting does not answer",
@@ -97,6 +99,7 @@ class Outbox:
             while self._wanted or self._delivered:
                 wanted, self._wanted = self._wanted, []
                 delivered, self._delivered = self._delivered, []
+                self._under_way = len(wanted) - len(delivered)
                 rows = [(operation.charging_id, operation.SerializeToString()) for operation, _ in wanted]
 
                 def work(
@@ -119,6 +122,8 @@ class Outbox:
                     for _, kept in wanted:
                         if not kept.done():
                             kept.set_result(None)
+                finally:
+                    self._under_way = 0
         finally:
             self._writing = None
 

@@ -62,6 +62,8 @@ _BY_MEANING: Final = {
     ),
 }
 
+_Place = tuple["_Place | None", str | int]
+
 # Names of members and kinds of parts that stand for media, whose tokens have no bound here.
 MEDIA: Final = re.compile("audio|video|image|file|document|media|pdf|speech|voice", re.IGNORECASE)
 
@@ -79,16 +81,29 @@ def refuse_unmetered(name: str, value: Any) -> None:
 
     Errors: `Problem` 400 that names the field.
     """
-    waiting: list[tuple[str, str, Any]] = [(name, name, value)]
+    # A place is the place around it and a name or an index: written out for each member, long names would take any memory.
+    waiting: list[tuple[_Place, Any]] = [((None, name), value)]
     while waiting:
-        member, where, each = waiting.pop()
-        meaning = _MEANINGS.get(_plain(member))
+        place, each = waiting.pop()
+        member = place[1]
+        meaning = _MEANINGS.get(_plain(member)) if isinstance(member, str) else None
         if meaning is not None and each is not None:
+            where = _written(place)
             raise malformed(where, f"{where} {meaning}. Leave it out.", "unknown_parameter")
         if isinstance(each, dict):
-            waiting += [(inner, f"{where}.{inner}", within) for inner, within in each.items()]
+            waiting += [((place, inner), within) for inner, within in each.items()]
         elif isinstance(each, list):
-            waiting += [("", f"{where}[{index}]", within) for index, within in enumerate(each)]
+            waiting += [((place, index), within) for index, within in enumerate(each)]
+
+
+def _written(place: _Place) -> str:
+    """A place as errors name it."""
+    steps: list[str] = []
+    around: _Place | None = place
+    while around is not None:
+        around, step = around
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}" if around is not None else step)
+    return "".join(reversed(steps))
 
 
 def names_media(value: Any) -> bool:

@@ -39,6 +39,15 @@ _WITHOUT_V1: Final = (
 )
 
 
+# A model's ID or a field's name in a message is the caller's, and may have any length.
+_MESSAGE_CHARACTERS_MAX: Final = 2_000
+_PARAM_CHARACTERS_MAX: Final = 256
+
+
+def _shown(text: str, characters_max: int) -> str:
+    return text if len(text) <= characters_max else f"{text[:characters_max]}..."
+
+
 class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
     """Ends a request with an error answer.
 
@@ -60,8 +69,8 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
         self.status = status
         self.type = kind
         self.code = code
-        self.param = param
-        self.message = message
+        self.param = _shown(param, _PARAM_CHARACTERS_MAX) if param is not None else None
+        self.message = _shown(message, _MESSAGE_CHARACTERS_MAX)
         self.headers = headers
         # The end of the window that is used up, in Unix time; 0: there is none.
         self.resets_at = -(-(time.time_ns() // 1_000_000 + resets_after_ms) // 1_000) if resets_after_ms else 0

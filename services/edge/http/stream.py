@@ -28,9 +28,10 @@ class ClientAnswer:
         self.begun = False
 
     def add_header(self, name: bytes, value: bytes) -> None:
-        """Adds a header, as long as nothing has been sent; replaces one added before under this name."""
+        """Adds a header, as long as nothing has been sent, in place of one added before under this name; an empty value: none."""
         self._headers = [header for header in self._headers if header[0] != name]
-        self._headers.append((name, value))
+        if value:
+            self._headers.append((name, value))
 
     async def whole(self, status: int, content_type: str, body: bytes, headers: Sequence[Header] = ()) -> None:
         """Sends an answer in one piece; does nothing after an answer has ended."""

@@ -24,7 +24,7 @@ from services.edge.http.problems import (
     suspended,
     unavailable,
 )
-from services.runtime.clients import answer
+from services.runtime.clients import answer, await_connection
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.http.exchange import Exchange
@@ -208,6 +208,9 @@ class Principals:
             call = self._authentication.WatchRevocations(request, wait_for_ready=True)
             heard = False
             try:
+                await await_connection(
+                    call, "authentication", "calls of other keys than those in use get 503, and of those after their grace"
+                )
                 while True:
                     async with asyncio.timeout(self._silence_s):
                         message = await call.read()

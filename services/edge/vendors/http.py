@@ -41,6 +41,8 @@ _IDLE_CONNECTIONS_MAX: Final = 512
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS + 32
 # A packed piece may be a thousand times as long unpacked, so others have their turn after each part of this size.
 _UNPACKED_BYTES_MAX: Final = 64 * 1024
+# At most this much of a packed body in a row may unpack to nothing, as the name of a file or empty blocks do.
+_SILENT_PACKED_BYTES_MAX: Final = 1024 * 1024
 _RETRY_AFTER_MS_MAX: Final = 24 * 3_600 * 1_000
 
 
@@ -251,9 +253,9 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._pieces.clear()
         self._unread = self._silent_bytes = self._status = 0
-        self._delimited = self._keep_alive = self.complete = False
+        self._keep_alive = self.complete = False
         self._failure = None
-        self.content_type, self.packed, self.retry_after_ms = b"", False, 0
+        self._forget_head()
         self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
         deadline_s = self._loop.time() + first_byte_timeout_s
         while not self._status:
@@ -297,6 +299,11 @@ class _Connection(asyncio.Protocol):
         # Pieces before a failure are still handed out.
         if self._failure is not None and not self._pieces:
             raise VendorFailure(self._failure, self._status)
+
+    def _forget_head(self) -> None:
+        """Forgets the head of an answer before: the last one's, or an interim one's."""
+        self._delimited = False
+        self.content_type, self.packed, self.retry_after_ms = b"", False, 0
 
     def _look_at(self, time_s: float) -> None:
         """Looks at the loop's time `time_s` whether the deadline has passed."""
@@ -413,7 +420,7 @@ class _Connection(asyncio.Protocol):
         if self._status:
             self.complete = True
         else:
-            self._delimited = False
+            self._forget_head()
 
 
 class _HttpAnswer:
@@ -451,11 +458,21 @@ class _HttpAnswer:
             return
         if self._unpacker is None:
             self._unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+        unpacker, silent_bytes = self._unpacker, 0
         while piece := await connection.piece(self._idle_timeout_s):
-            for unpacked in _unpacked(self._unpacker, piece):
+            if unpacker.eof:
+                # Bytes after the end are no part of the body, and would be kept.
+                return
+            silent_bytes += len(piece)
+            for unpacked in _unpacked(unpacker, piece):
+                silent_bytes = 0
                 yield unpacked
                 if len(unpacked) == _UNPACKED_BYTES_MAX:
                     await asyncio.sleep(0)
+            if unpacker.unused_data:
+                return
+            if silent_bytes > _SILENT_PACKED_BYTES_MAX:
+                raise VendorFailure("garbage", 200)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

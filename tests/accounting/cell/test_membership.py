@@ -21,6 +21,7 @@ from tests.accounting.cell.test_coordination import LONG_S, PREFIX, Replica, Sit
 from tests.accounting.ledger import ACCOUNT_ID
 from tests.accounting.owners import HeldStore, unavailable
 from tests.simulation.fake_etcd import FakeEtcdClient
+from tests.waiting import WAIT_S
 
 
 class ProbedStore(HeldStore):
@@ -308,7 +309,7 @@ async def test_a_cell_that_begins_a_new_era_ends_who_is_of_the_one_before(site: 
     await replica.owns(0, 1)
     cell = msgspec.json.decode(site.etcd.keys[f"{PREFIX}cell"].value)
     site.etcd.put(f"{PREFIX}cell", msgspec.json.encode({**cell, "era": cell["era"] + 1}), 0)
-    await asyncio.wait(replica.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    await asyncio.wait(replica.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_S)
     error = replica.tasks[1].exception()
     assert isinstance(error, BaseExceptionGroup)
     assert error.split(EraMismatchError)[1] is None

@@ -30,13 +30,12 @@ from services.runtime.etcd import EtcdClient
 from services.runtime.lifecycle import Lifecycle
 from tests.accounting.one_cell import NOT_SERVING, SERVING, UNIT, Client, accounting, charging_id, create, registry, release
 from tests.etcd_cluster import EtcdCluster
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2
 
 PARTITIONS = 16
-SETTLED_S_MAX = 15.0
 _numbers = count()
 
 
@@ -105,14 +104,17 @@ class Replica(Client):
 
     async def owners(self) -> dict[int, str]:
         """part_id -> address, as the replica knows it now."""
-        async for response in self.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=5):
-            return {each.part_id: each.address for each in response.owners}
-        raise AssertionError("the stream ended")
+        watching = self.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S)
+        try:
+            return {each.part_id: each.address for each in (await anext(aiter(watching))).owners}
+        finally:
+            # A connection has few streams at once.
+            watching.cancel()
 
     async def settled(self, *addresses: str) -> dict[int, str]:
         """Who owns what, once these replicas, and no others, share all partitions."""
 
-        async with asyncio.timeout(SETTLED_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 owners = await self.owners()
                 if len(owners) == PARTITIONS and set(owners.values()) == set(addresses):
@@ -121,11 +123,11 @@ class Replica(Client):
 
     async def move(self, part_id: int, address: str = "") -> str:
         request = pb.MovePartitionRequest(part_id=part_id, address=address)
-        return (await answer(self.stub.MovePartition(request, timeout=15))).address
+        return (await answer(self.stub.MovePartition(request, timeout=WAIT_S))).address
 
     async def failure(self) -> BaseException:
         """What ended it."""
-        await asyncio.wait_for(self.lifecycle.wait(), SETTLED_S_MAX)
+        await asyncio.wait_for(self.lifecycle.wait(), WAIT_S)
         failure: BaseException | None = self.lifecycle.failure
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
@@ -158,7 +160,7 @@ LATER = (errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_UNAVAILABLE,
 
 async def charged(replica: Replica, operation: pb.ChargeOperation) -> pb.ChargeResult:
     """The result, once the replica serves the partition that it was chosen for."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while True:
             (result,) = await replica.charge(operation)
             if result.error.reason not in LATER:
@@ -178,7 +180,7 @@ async def test_replicas_share_the_partitions_and_any_of_them_can_be_asked(replic
                 for replica in (first, second):
                     assert (await replica.account(account_id)).account_id == account_id
                     await replica.grant(account_id, 50, key="second")
-            listed = await answer(second.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))
+            listed = await answer(second.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=WAIT_S))
             assert {each.part_id: each.owner_address for each in listed.partitions} == owners
         # The second has handed everything back.
         await first.settled(first.address)
@@ -188,7 +190,7 @@ async def test_replicas_share_the_partitions_and_any_of_them_can_be_asked(replic
 
 
 async def burning(replica: Replica, limit: int = 100) -> pb.ListBurningResponse:
-    return await answer(replica.stub.ListBurning(pb.ListBurningRequest(window_seconds=300, account_limit=limit), timeout=10))
+    return await answer(replica.stub.ListBurning(pb.ListBurningRequest(window_seconds=300, account_limit=limit), timeout=WAIT_S))
 
 
 async def test_any_replica_tells_which_accounts_of_the_cell_burn_most(replicas: Replicas) -> None:
@@ -244,20 +246,20 @@ async def test_a_gift_crosses_from_owner_to_owner(replicas: Replicas) -> None:
             valid_for=Duration(seconds=86_400),
             idempotency_key="money",
         )
-        await answer(first.stub.GrantBucket(money, timeout=5))
+        await answer(first.stub.GrantBucket(money, timeout=WAIT_S))
         order = pb.PlaceOrderRequest(
             account_id=sender, offering_id="personal-10m", payment_method=registry_pb2.PAYMENT_METHOD_PREPAID, idempotency_key="o"
         )
-        subscription_id = (await answer(first.stub.PlaceOrder(order, timeout=5))).order.subscription_id
+        subscription_id = (await answer(first.stub.PlaceOrder(order, timeout=WAIT_S))).order.subscription_id
         buckets = (await first.account(sender)).buckets
         bucket_id = next(each.bucket_id for each in buckets if each.subscription_id == subscription_id)
         gift = pb.SendTransferRequest(
             account_id=sender, to_account_id=receiver, bucket_id=bucket_id, amount=30 * UNIT, idempotency_key="gift"
         )
         # Asked at the receiver's owner, of all.
-        await answer(second.stub.SendTransfer(gift, timeout=5))
+        await answer(second.stub.SendTransfer(gift, timeout=WAIT_S))
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while len((await first.account(receiver)).buckets) < 2 or (await first.audit()).transits:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert [bucket.granted for bucket in (await first.account(receiver)).buckets] == [100 * UNIT, 30 * UNIT]
@@ -331,7 +333,7 @@ async def test_etcd_away_at_the_start_is_waited_for(
             caplog.clear()
             await until(lambda: "can't be reached or has no leader; check endpoints" in caplog.text)
             # Whoever rolls replicas out must not stop an old one for this one yet.
-            asked = await health_pb2_grpc.HealthStub(replica.channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            asked = await health_pb2_grpc.HealthStub(replica.channel).Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
             assert asked.status == NOT_SERVING
             (refused,) = await replica.charge(create("acct-12345678", charging_id()))
             assert refused.error.message == f"partition {partition_of('acct-12345678')} is not owned here; ask its owner"
@@ -348,15 +350,17 @@ async def test_while_etcd_is_down_owners_go_on(replicas: Replicas, caplog: pytes
             account_id = await first.open(1_000)
             owner = {first.address: first, second.address: second}[owners[partition_of(account_id)]]
             own.kill(0)
-            # Longer than a lease.
-            for _ in range(12):
-                await pay(owner, account_id)
-                await asyncio.sleep(0.5)
-            assert "partitions stay where they are until it is back" in caplog.text
+            paid = 0
+            # Longer than a lease, which is noticed then.
+            async with asyncio.timeout(WAIT_S):
+                while paid < 12 or "partitions stay where they are until it is back" not in caplog.text:
+                    await pay(owner, account_id)
+                    paid += 1
+                    await asyncio.sleep(0.5)
             await asyncio.to_thread(own.start, 0)
             assert await first.settled(first.address, second.address) == owners
             await pay(owner, account_id)
-            assert (await first.account(account_id)).buckets[0].consumed == 13 * 7 * UNIT
+            assert (await first.account(account_id)).buckets[0].consumed == (paid + 1) * 7 * UNIT
 
 
 async def test_an_etcd_that_was_wiped_is_treated_as_down_until_recover(
@@ -409,7 +413,7 @@ async def test_a_database_that_went_back_is_noticed_at_the_claim(replicas: Repli
         await first.settled(first.address)
         account_id = await first.open(100)
 
-        async with asyncio.timeout(10), replicas.client() as client:
+        async with asyncio.timeout(WAIT_S), replicas.client() as client:
             while True:
                 known = await client.get(f"{replicas.prefix}reached/{partition_of(account_id)}")
                 if known is not None and msgspec.json.decode(known.value, type=Reached) == Reached(1, 3):
@@ -503,7 +507,7 @@ async def test_a_member_that_cannot_be_reached_and_beats_keeps_its_partitions(re
 
 async def test_two_replicas_on_one_address_are_told(replicas: Replicas, caplog: pytest.LogCaptureFixture) -> None:
     async with replicas.replica(advertised_address="127.0.0.1:1") as first:
-        async with asyncio.timeout(SETTLED_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             while len(await first.owners()) < PARTITIONS:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         async with replicas.replica(advertised_address="127.0.0.1:1"):
@@ -552,7 +556,7 @@ async def test_partitions_on_two_database_servers(
 
         here, there = await accounts_apart(first, 3)
         await asyncio.gather(*(pay_at_owner(each) for each in here + there))
-        listed = await answer(first.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))
+        listed = await answer(first.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=WAIT_S))
         assert [each.part_id for each in listed.partitions] == list(range(PARTITIONS))
         audited = await first.audit()
         assert (audited.accounts >= 6, list(audited.breaches)) == (True, [])

@@ -19,11 +19,11 @@ from services.runtime.lifecycle import Lifecycle
 from tests.accounting.one_cell import TOKEN, UNIT, Client, charging_id, create, registry, release, update
 from tests.etcd_cluster import EtcdCluster
 from tests.release_before import serving, unpacked
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # So many that both replicas own some, whatever they are called.
 PARTITIONS: Final = 16
-WAIT_S_MAX: Final = 30.0
 # By name.
 ALL_FEATURES: Final[list[int]] = [pb.FEATURE_ACTORS, pb.FEATURE_RUNS, pb.FEATURE_SALES, pb.FEATURE_TOKEN_CLASSES]
 ADMINISTRATOR: Final = pb.Actor(subject="administrator", proof="admin_token", role="operator")
@@ -89,7 +89,7 @@ class Replica(Client):
 
     async def until(self, owners: set[str], features: list[int]) -> None:
         """Returns once these replicas share all partitions and all members understand the features."""
-        async with asyncio.timeout(WAIT_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             async for response in self.stub.WatchOwners(pb.WatchOwnersRequest(), wait_for_ready=True):
                 owning = {each.address for each in response.owners}
                 if len(response.owners) == PARTITIONS and owning == owners and list(response.features) == features:
@@ -100,7 +100,7 @@ class Replica(Client):
         """Has every partition owned by this replica; `asked` knows of it, as it does itself once it has joined long ago."""
         for part_id in range(PARTITIONS):
             request = pb.MovePartitionRequest(part_id=part_id, address=self.address)
-            await (asked or self).stub.MovePartition(request, timeout=WAIT_S_MAX)
+            await (asked or self).stub.MovePartition(request, timeout=WAIT_S)
 
     async def exact(self) -> pb.AuditResponse:
         audited = await self.audit()
@@ -203,7 +203,7 @@ async def given(replica: Replica, account_id: str, key: str) -> pb.GrantBucketRe
     granting = pb.GrantBucketRequest(
         account_id=account_id, unit=TOKEN, amount=UNIT, valid_for=Duration(seconds=3_600), idempotency_key=key, actor=ADMINISTRATOR
     )
-    return await answer(replica.stub.GrantBucket(granting, timeout=WAIT_S_MAX))
+    return await answer(replica.stub.GrantBucket(granting, timeout=WAIT_S))
 
 
 async def actors(replica: Replica, account_id: str) -> list[str]:

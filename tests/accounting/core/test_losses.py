@@ -51,6 +51,7 @@ from tests.accounting.ledger import (
 )
 from tests.accounting.one_cell import TOKEN, cell, charging_id, create, event, release
 from tests.accounting.shop import CNY, SHANGHAI
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
@@ -285,7 +286,7 @@ def test_losses_count_against_what_an_int64_holds_beside_what_is_owed(limit: int
 
 async def test_a_cell_of_one_process_announces_all_it_understands_and_tells_of_losses(tmp_path: Path) -> None:
     async with cell(tmp_path) as client:
-        async for response in client.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=10):
+        async for response in client.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=WAIT_S):
             assert list(response.features) == [pb.FEATURE_ACTORS, pb.FEATURE_RUNS, pb.FEATURE_SALES, pb.FEATURE_TOKEN_CLASSES]
             break
         account_id, session = await client.open(100), charging_id()

@@ -14,6 +14,7 @@ from services.runtime.clients import answer
 from services.runtime.errors import ServiceError
 from tests.accounting.one_cell import TOKEN, UNIT, cell, charging_id, create, event, release
 from tests.accounting.rejections import ACTOR, ADMINISTRATIVE, Rejections
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,7 +27,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reje
 
 
 async def journal(system: Rejections) -> list[pb.JournalEntry]:
-    partitions = (await answer(system.client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=10))).partitions
+    partitions = (await answer(system.client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=WAIT_S))).partitions
     return [entry for each in partitions for entry in await system.client.journal(each.part_id)]
 
 
@@ -63,10 +64,10 @@ async def test_who_is_not_named_is_unknown_and_of_calls_nobody_is(tmp_path: Path
         granting = pb.GrantBucketRequest(account_id=account_id, unit=TOKEN, amount=UNIT, valid_for=Duration(seconds=60))
         granting.idempotency_key = "second"
         granting.actor.CopyFrom(pb.Actor(subject="李雷", proof="oidc", role="billing"))
-        first = await answer(client.stub.GrantBucket(granting, timeout=10))
+        first = await answer(client.stub.GrantBucket(granting, timeout=WAIT_S))
         # An edge of the release before, or another operator, repeats it.
         granting.ClearField("actor")
-        assert await answer(client.stub.GrantBucket(granting, timeout=10)) == first
+        assert await answer(client.stub.GrantBucket(granting, timeout=WAIT_S)) == first
         await client.charge(create(account_id, session))
         await client.charge(release(account_id, session, 2, input=1))
         await client.charge(event(account_id, charging_id(), input=1))

@@ -182,7 +182,7 @@ async def test_money_and_points(client: Client) -> None:
     grant = pb.GrantBucketRequest(
         account_id=account_id, unit=usd, amount=UNIT, valid_for=Duration(seconds=60), idempotency_key="cash", priority=1_000
     )
-    granted = await answer(client.stub.GrantBucket(grant, timeout=5))
+    granted = await answer(client.stub.GrantBucket(grant, timeout=WAIT_S))
     assert (granted.bucket.unit, granted.bucket.priority) == (usd, 1_000)
     (result,) = await client.charge(create(account_id, session, input_tokens_bound=1_000))
     assert result.granted.offering_id == "metered-usd"
@@ -243,9 +243,9 @@ async def test_opening_and_granting_are_idempotent(client: Client) -> None:
     account_id = await client.open()
     for offering_id in ("", "default"):
         request = pb.OpenAccountRequest(account_id=account_id, offering_id=offering_id)
-        assert (await answer(client.stub.OpenAccount(request, timeout=5))).account.account_id == account_id
+        assert (await answer(client.stub.OpenAccount(request, timeout=WAIT_S))).account.account_id == account_id
     error = await refused(
-        client.stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id, offering_id="metered-usd"), timeout=5)
+        client.stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id, offering_id="metered-usd"), timeout=WAIT_S)
     )
     assert error.reason == errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT
     first = await client.grant(account_id, 10)
@@ -277,7 +277,7 @@ async def test_buckets_come_in_burn_order_and_one_can_begin_later(client: Client
             idempotency_key=key,
             valid_from_time=Timestamp(seconds=start_s) if start_s else None,
         )
-        bucket = (await answer(client.stub.GrantBucket(request, timeout=5))).bucket
+        bucket = (await answer(client.stub.GrantBucket(request, timeout=WAIT_S))).bucket
         assert bucket.bucket_id == derived_name("bkt", account_id, key)
         assert not start_s or bucket.valid_from_time.seconds == start_s
     buckets = (await client.account(account_id)).buckets
@@ -500,7 +500,7 @@ async def test_every_bad_field_of_a_grant_is_named(client: Client) -> None:
     for fields, text in BAD_GRANTS:
         values = {**GRANT, "account_id": account_id, **fields}
         request = pb.GrantBucketRequest(**{name: value for name, value in values.items() if value is not None})
-        error = await refused(client.stub.GrantBucket(request, timeout=5))
+        error = await refused(client.stub.GrantBucket(request, timeout=WAIT_S))
         assert error.reason == errors_pb2.ERROR_REASON_INVALID_ARGUMENT, fields
         assert text in error.message, fields
     assert list((await client.account(account_id)).buckets) == []
@@ -509,42 +509,48 @@ async def test_every_bad_field_of_a_grant_is_named(client: Client) -> None:
 async def test_a_grant_beyond_all_amounts_is_refused(client: Client) -> None:
     account_id = await client.open()
     request = pb.GrantBucketRequest(**{**GRANT, "account_id": account_id, "amount": INT64_MAX})
-    assert (await refused(client.stub.GrantBucket(request, timeout=5))).reason == errors_pb2.ERROR_REASON_AMOUNT_OVERFLOW
+    assert (await refused(client.stub.GrantBucket(request, timeout=WAIT_S))).reason == errors_pb2.ERROR_REASON_AMOUNT_OVERFLOW
 
 
 async def test_bad_fields_of_the_other_calls_are_named(client: Client) -> None:
     stub = client.stub
     account_id = await client.open()
     cases = [
-        (stub.OpenAccount(pb.OpenAccountRequest(), timeout=5), "INVALID_ARGUMENT", "account_id"),
-        (stub.OpenAccount(pb.OpenAccountRequest(account_id="x"), timeout=5), "INVALID_ARGUMENT", "account_id"),
+        (stub.OpenAccount(pb.OpenAccountRequest(), timeout=WAIT_S), "INVALID_ARGUMENT", "account_id"),
+        (stub.OpenAccount(pb.OpenAccountRequest(account_id="x"), timeout=WAIT_S), "INVALID_ARGUMENT", "account_id"),
         (
-            stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-01234567", offering_id="x" * 201), timeout=5),
+            stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-01234567", offering_id="x" * 201), timeout=WAIT_S),
             "INVALID_ARGUMENT",
             "offering_id",
         ),
         (
-            stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-01234567", offering_id="gold"), timeout=5),
+            stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-01234567", offering_id="gold"), timeout=WAIT_S),
             "OFFERING_UNKNOWN",
             "metered-usd",
         ),
-        (stub.GetAccount(pb.GetAccountRequest(), timeout=5), "INVALID_ARGUMENT", "account_id"),
-        (stub.ListBurning(pb.ListBurningRequest(account_limit=1), timeout=5), "INVALID_ARGUMENT", "window_seconds"),
-        (stub.ListBurning(pb.ListBurningRequest(window_seconds=60), timeout=5), "INVALID_ARGUMENT", "account_limit"),
-        (stub.GetAccount(pb.GetAccountRequest(account_id="acct-nobody0000"), timeout=5), "ACCOUNT_UNKNOWN", "acct-nobody0000"),
-        (stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id), timeout=5), "INVALID_ARGUMENT", "charging_id"),
+        (stub.GetAccount(pb.GetAccountRequest(), timeout=WAIT_S), "INVALID_ARGUMENT", "account_id"),
+        (stub.ListBurning(pb.ListBurningRequest(account_limit=1), timeout=WAIT_S), "INVALID_ARGUMENT", "window_seconds"),
+        (stub.ListBurning(pb.ListBurningRequest(window_seconds=60), timeout=WAIT_S), "INVALID_ARGUMENT", "account_limit"),
+        (stub.GetAccount(pb.GetAccountRequest(account_id="acct-nobody0000"), timeout=WAIT_S), "ACCOUNT_UNKNOWN", "acct-nobody0000"),
         (
-            stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id="x", charging_id=charging_id()), timeout=5),
+            stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id), timeout=WAIT_S),
+            "INVALID_ARGUMENT",
+            "charging_id",
+        ),
+        (
+            stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id="x", charging_id=charging_id()), timeout=WAIT_S),
             "INVALID_ARGUMENT",
             "account_id",
         ),
         (
-            stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id, charging_id=charging_id()), timeout=5),
+            stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id, charging_id=charging_id()), timeout=WAIT_S),
             "RECORD_UNKNOWN",
             account_id,
         ),
         (
-            stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id="acct-nobody0000", charging_id=charging_id()), timeout=5),
+            stub.GetSessionRecords(
+                pb.GetSessionRecordsRequest(account_id="acct-nobody0000", charging_id=charging_id()), timeout=WAIT_S
+            ),
             "ACCOUNT_UNKNOWN",
             "acct-nobody0000",
         ),
@@ -560,7 +566,7 @@ async def test_bad_fields_of_the_other_calls_are_named(client: Client) -> None:
         (pb.ReadJournalRequest(to_sequence_number=-1), "must not be negative"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            [each async for each in client.stub.ReadJournal(request, timeout=5)]
+            [each async for each in client.stub.ReadJournal(request, timeout=WAIT_S)]
         assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert text in str(raised.value.details())
 
@@ -570,7 +576,9 @@ async def test_an_unknown_account_is_unknown_in_every_operation(client: Client) 
     for number, operation in enumerate(operations):
         operation.operation_id = number
     assert {reason_of(result) for result in await client.charge(*operations)} == {"ACCOUNT_UNKNOWN"}
-    error = await refused(client.stub.GrantBucket(pb.GrantBucketRequest(**{**GRANT, "account_id": "acct-nobody0000"}), timeout=5))
+    error = await refused(
+        client.stub.GrantBucket(pb.GrantBucketRequest(**{**GRANT, "account_id": "acct-nobody0000"}), timeout=WAIT_S)
+    )
     assert error.reason == errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN
 
 
@@ -686,7 +694,7 @@ async def test_the_journal_is_read_in_pages_and_ranges(tmp_path: Path) -> None:
         async with client.stream() as stream:
             for _ in range(430):
                 await stream.ask(event(account_id, charging_id(), input=1))
-        (part,) = (await answer(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))).partitions
+        (part,) = (await answer(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=WAIT_S))).partitions
         last = part.last_sequence_number
         assert (part.part_id, part.epoch, last) == (0, 1, 432)
         entries = await client.journal(0)
@@ -706,7 +714,7 @@ async def test_a_rows_entries_are_numbered_and_stay_together(client: Client) -> 
     await client.charge(*[event(account_id, charging_id(), number, input=1) for number in range(1_000)])
     for part_id in range(3):
         seen: set[int] = set()
-        async for response in client.stub.ReadJournal(pb.ReadJournalRequest(part_id=part_id), timeout=10):
+        async for response in client.stub.ReadJournal(pb.ReadJournalRequest(part_id=part_id), timeout=WAIT_S):
             numbers = {entry.sequence_number for entry in response.entries}
             assert not numbers & seen
             seen |= numbers
@@ -720,7 +728,7 @@ async def test_a_late_release_has_two_records(client: Client) -> None:
     await client.charge(create(account_id, session))
     await client.charge(update(account_id, session, 2, input=20, output=1))
     error = await refused(
-        client.stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id, charging_id=session), timeout=5)
+        client.stub.GetSessionRecords(pb.GetSessionRecordsRequest(account_id=account_id, charging_id=session), timeout=WAIT_S)
     )
     assert error.reason == errors_pb2.ERROR_REASON_RECORD_UNKNOWN
     async with asyncio.timeout(WAIT_S):
@@ -891,7 +899,7 @@ async def test_a_restart_goes_on_where_it_stopped(tmp_path: Path) -> None:
         (result,) = await client.charge(release(account_id, session, 2, input=20))
         assert result.settled.charged_amount == 20 * UNIT
         assert {
-            part.epoch for part in (await answer(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))).partitions
+            part.epoch for part in (await answer(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=WAIT_S))).partitions
         } == {2}
 
 
@@ -902,7 +910,7 @@ async def test_a_stop_answers_and_ends_the_streams(tmp_path: Path) -> None:
         async with run_accounting(config_of(tmp_path, listen_address=address, held_wait_ms=10_000), lifecycle):
             await client.health(SERVING)
             account_id = await client.open(60)
-            stream = cells.Stream(client.stub.Charge(timeout=30))
+            stream = cells.Stream(client.stub.Charge(timeout=WAIT_S))
             await stream.ask(create(account_id, charging_id()))
             # It waits for what the first holds, for ten seconds; the Event behind it is answered at once.
             await stream.send(create(account_id, charging_id(), 2), event(account_id, charging_id(), 3))

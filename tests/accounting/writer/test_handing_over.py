@@ -10,6 +10,7 @@ from services.accounting.writer.asking import ask
 from services.accounting.writer.holdings import OwnershipLostError
 from tests.accounting.ledger import ACCOUNT_ID, UNIT, event_command, fault_of, usage
 from tests.accounting.owners import Collector, Desk, in_virtual_time, released
+from tests.waiting import WAIT_S
 
 
 async def asked(desk: Desk, collector: Collector, tag: int = 0) -> None:
@@ -141,7 +142,7 @@ async def test_a_create_whose_account_comes_while_the_owner_stops_does_not_wait_
     stopping = asyncio.ensure_future(desk.owner.stop())
     await asyncio.sleep(0.1)
     desk.store.loads_let_go.set()
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, WAIT_S)
     assert refused_as_held(collector)
 
 
@@ -191,7 +192,7 @@ async def test_an_owner_does_not_go_on_with_a_partition_that_went_back_under_it(
     await wound_back(desk)
     desk.store.failures = ["lost"]
     assert fault_of(await desk.ask(ReadAccount(ACCOUNT_ID))) == "STORE_UNAVAILABLE"
-    await asyncio.wait([running], timeout=10)
+    await asyncio.wait([running], timeout=WAIT_S)
     assert running.done()
     error = running.exception()
     assert isinstance(error, BaseExceptionGroup)

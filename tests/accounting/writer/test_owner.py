@@ -55,6 +55,7 @@ from tests.accounting.ledger import (
 )
 from tests.accounting.owners import TCC_S, Collector, Desk, in_virtual_time, released
 from tests.accounting.shop import DAILY, allowance, for_sale
+from tests.waiting import WAIT_S
 
 
 def pairs(collector: Collector) -> list[str]:
@@ -363,7 +364,7 @@ async def test_what_was_decided_during_the_commit_that_showed_the_loss_is_told_o
     owner.submit(ReadAccount(ACCOUNT_ID), collector, 1)
     assert await desk.store.claim("another", owner.identity.era, [Claim(0, 1)], again=False)
     desk.store.let_go.set()
-    answers = await asyncio.wait_for(collector.wait(2), 10)
+    answers = await asyncio.wait_for(collector.wait(2), WAIT_S)
     assert [fault_of(answer) for answer in answers] == ["NOT_OWNER", "NOT_OWNER"]
     assert lost == [{0}]
     assert owner.metrics.handovers == {"taken": 1, "given": 0, "lost": 1}
@@ -417,7 +418,7 @@ async def test_an_owner_whose_commit_failed_does_not_take_from_its_successor(des
     await asyncio.sleep(0.01)
     desk.store.claims_failing = False
     await desk.start()
-    await asyncio.wait([running], timeout=10)
+    await asyncio.wait([running], timeout=WAIT_S)
     assert running.done()
     assert running.exception() is not None
     assert (await desk.account()).account_id == ACCOUNT_ID
@@ -1033,7 +1034,7 @@ async def test_stop_does_not_wait_for_a_store_that_is_away(desk: Desk) -> None:
     desk.store.failures = ["lost"]
     desk.store.claims_failing = True
     assert fault_of(await desk.ask(ReadAccount(ACCOUNT_ID))) == "STORE_UNAVAILABLE"
-    await asyncio.wait_for(desk.owner.stop(), 5)
+    await asyncio.wait_for(desk.owner.stop(), WAIT_S)
 
 
 @in_virtual_time

@@ -199,7 +199,8 @@ class LineRequest(NamedTuple):
         if limit is not None:
             options["limit"] = str(limit)
         content = (" ".join(f"{name}={value}" for name, value in options.items()) + "\n" + self.prompt).encode()
-        dropped = tuple(self.options["dropped"].split(",")) if "dropped" in self.options else ()
+        drops = self.options.get("dropped_by", endpoint.vendor_id) == endpoint.vendor_id
+        dropped = tuple(self.options["dropped"].split(",")) if drops and "dropped" in self.options else ()
         if self.file is None:
             return VendorRequest("/lines", Body(content, _LINE), ((b"x-lines", b"1"),), dropped)
         parts = b"%s\n%s\n%s\n%s\n%s--" % (_BOUNDARY, content, _BOUNDARY, self.file, _BOUNDARY)

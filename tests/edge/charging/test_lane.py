@@ -45,10 +45,15 @@ class ScriptedStream:
         pass
 
 
-async def _owners(request: Any, **call: Any) -> AsyncIterator[Any]:
+class ScriptedOwners:
     """The stream of owners: there is one, and it stays."""
-    yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
-    await asyncio.get_running_loop().create_future()
+
+    async def wait_for_connection(self) -> None:
+        pass
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
+        await asyncio.get_running_loop().create_future()
 
 
 class ScriptedChannel:
@@ -63,8 +68,8 @@ class ScriptedChannel:
     def unary_unary(self, method: str, **options: Any) -> None:
         return None
 
-    def unary_stream(self, method: str, **options: Any) -> Callable[..., AsyncIterator[Any]]:
-        return _owners
+    def unary_stream(self, method: str, **options: Any) -> Callable[..., Any]:
+        return lambda request, **call: ScriptedOwners()
 
 
 class Caller:
@@ -249,7 +254,7 @@ async def test_an_owner_that_is_away_without_a_broken_stream_is_told_and_so_is_i
     lane = Lane("", ScriptedChannel(Away()), lambda _: None, lambda _: [])  # type: ignore[arg-type]  # a double
     await asyncio.sleep(71.0)
     await lane.close()
-    away, still, again = [record.getMessage() for record in caplog.records if record.name.endswith("charging.lane")]
+    away, still, again = [record.getMessage() for record in caplog.records if record.name.endswith("runtime.clients")]
     assert away == still
     assert away.startswith("accounting cannot be reached, calls of its accounts get 503: look whether it runs")
     assert again == "accounting is reached again"
@@ -259,10 +264,13 @@ async def test_a_stream_of_owners_that_breaks_is_asked_for_ever_more_slowly(capl
     class Broken(ScriptedChannel):
         asked = 0
 
-        def unary_stream(self, method: str, **options: Any) -> Callable[..., AsyncIterator[Any]]:
-            return self._broken
+        def unary_stream(self, method: str, **options: Any) -> Callable[..., Any]:
+            return lambda request, **call: self
 
-        async def _broken(self, request: Any, **call: Any) -> AsyncIterator[Any]:
+        async def wait_for_connection(self) -> None:
+            pass
+
+        async def __aiter__(self) -> AsyncIterator[Any]:
             self.asked += 1
             if self.asked == 20:
                 yield pb.WatchOwnersResponse()

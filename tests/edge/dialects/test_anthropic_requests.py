@@ -1,6 +1,7 @@
 """Requests of Anthropic's dialect: what is read, what is refused, what a vendor gets."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -277,6 +278,18 @@ def test_what_a_vendor_may_heed_and_the_meter_never_reads_does_not_pass(members:
     assert (problem.code, problem.param) == ("unknown_parameter", param)
     # Elsewhere it is left out as any other.
     assert sent(text_of(members)).dropped == (param.partition("[")[0].partition(".")[0],)
+
+
+def test_places_within_a_long_name_take_no_room_of_their_own() -> None:
+    """Written out for each of 5,000 members they took 50 MB, and what a body can have would take any memory."""
+    members = {"x" * 10_000: {str(number): [number] for number in range(5_000)}}
+    request = read(text_of(json.dumps(members)[1:-1]))
+    tracemalloc.start()
+    try:
+        request.vendor_request(PASSING, "vendor-m", None, streamed=False)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_limit_is_written_over_where_the_vendor_heeds_another_field() -> None:

@@ -95,8 +95,10 @@ async def test_a_header_that_is_added_again_is_replaced() -> None:
     answer.add_header(b"a", b"1")
     answer.add_header(b"b", b"1")
     answer.add_header(b"a", b"2")
+    answer.add_header(b"c", b"3")
+    answer.add_header(b"c", b"")
     await answer.whole(200, "text/plain", b"")
-    assert [header for header in sent.messages[0][1]["headers"] if header[0] in (b"a", b"b")] == [(b"b", b"1"), (b"a", b"2")]
+    assert [header for header in sent.messages[0][1]["headers"] if header[0] in (b"a", b"b", b"c")] == [(b"b", b"1"), (b"a", b"2")]
 
 
 async def test_a_client_that_sends_no_more_gets_a_comment_at_once_that_tells_whether_it_reads() -> None:

@@ -233,6 +233,14 @@ async def test_what_was_dropped_is_named_once_whatever_route_answers() -> None:
     assert client.header("x-dropped-fields") == "seed"
 
 
+async def test_what_a_route_that_failed_would_have_dropped_is_not_named() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("x"), VendorFailure("broken", 200))
+    scene.vendors.answers(*ANSWER, vendor="beta")
+    client = await scene.call("model=pair dropped=seed dropped_by=acme")
+    assert (client.status, client.header("x-dropped-fields")) == (200, None)
+
+
 async def test_a_vendor_that_does_not_stream_serves_a_client_that_wants_a_stream() -> None:
     scene = Scene()
     scene.vendors.answers(b'say "hello"\ncount input=3 output=2', vendor="slow", content_type="application/json")

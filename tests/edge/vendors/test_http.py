@@ -14,6 +14,7 @@ import pytest
 from services.edge.config import EdgeConfig
 from services.edge.vendors.http import HttpVendorClient, network_fault
 from services.edge.vendors.vendor import VendorFailure
+from tests.waiting import WAIT_S
 
 URL = "http://127.0.0.1:80/v1/chat/completions"
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -47,7 +48,7 @@ class Server:
 @asynccontextmanager
 async def server(handle: Handle) -> AsyncIterator[Server]:
     made = Server(handle)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         async with await asyncio.start_server(made.serve, "127.0.0.1", 80):
             yield made
 
@@ -152,10 +153,22 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
         assert vendor.connections == 2
 
 
-async def test_an_interim_answer_is_passed_over() -> None:
-    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
-    async with server(writes(interim + OK + b"content-length: 2\r\n\r\nok")), client() as vendors:
-        assert await whole(vendors, URL) == b"ok"
+@pytest.mark.parametrize("hint", [b"link: x", b"content-encoding: gzip", b"content-length: 9"])
+async def test_an_interim_answer_is_passed_over(hint: bytes) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\ncontent-type: text/html\r\n" + hint + b"\r\n\r\n"
+    async with server(writes(interim + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")), client() as vendors:
+        answer = await vendors.post(URL, KEY, b"{}")
+        assert (answer.content_type, await answer.read()) == ("", b"ok")
+        answer.close()
+
+
+async def test_a_time_to_wait_of_an_interim_answer_is_none() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nretry-after-ms: 250\r\n\r\n"
+    refusal = b"HTTP/1.1 429 Busy\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
+    async with server(writes(interim + refusal)), client() as vendors:
+        with pytest.raises(VendorFailure) as raised:
+            await vendors.post(URL, KEY, b"{}")
+    assert raised.value.retry_after_ms == 5_000
 
 
 async def test_connection_close_is_obeyed() -> None:
@@ -227,6 +240,46 @@ async def test_others_have_their_turn_while_a_packed_body_is_unpacked() -> None:
         answer.close()
     assert max(unpacked) <= 64 * 1024
     assert turns >= len(unpacked) - 1 > 100
+
+
+NAMED = gzip.compress(b"")[:3] + b"\x08" + gzip.compress(b"")[4:10]
+PACKED = gzip.compress(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("begin", "endless", "body"),
+    [
+        # After the end of what was packed, in the same piece and in others.
+        (PACKED + b"y", b"y" * 60_000, b"hello"),
+        (PACKED, b"y" * 60_000, b"hello"),
+        # What unpacks to nothing: a file's name, and blocks without content.
+        (NAMED, b"y" * 60_000, None),
+        (PACKED[:10], b"\x00\x00\x00\xff\xff" * 12_000, None),
+    ],
+)
+async def test_a_packed_body_that_says_no_more_has_an_end(begin: bytes, endless: bytes, body: bytes | None) -> None:
+    """It held its call for as long as an answer may take, and what came after the end was kept."""
+
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"content-encoding: gzip\r\n\r\n" + begin)
+        while True:
+            await writer.drain()
+            await asyncio.sleep(0.001)
+            writer.write(endless)
+
+    async with server(handle) as vendor, client() as vendors:
+        if body is None:
+            assert await failure_of(vendors, URL) == ("garbage", 200)
+        else:
+            assert await whole(vendors, URL) == body
+        await vendor.closed_by_client.wait()
+
+
+async def test_a_connection_whose_packed_answer_ended_is_used_again() -> None:
+    head = OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(PACKED)
+    async with server(writes(head + PACKED)) as vendor, client() as vendors:
+        assert [await whole(vendors, URL) for _ in range(2)] == [b"hello"] * 2
+        assert vendor.connections == 1
 
 
 async def failure_of(vendors: HttpVendorClient, url: str) -> tuple[str, int]:

@@ -5,7 +5,8 @@ import struct
 from typing import Final, NamedTuple
 
 from services.runtime.http.listener import Listener
-from tests.runtime.http.system import ANSWER_S_MAX, Client
+from tests.runtime.http.system import Client
+from tests.waiting import WAIT_S
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _MASK: Final = b"\x12\x34\x56\x78"
@@ -65,7 +66,7 @@ class Raw:
         """Connects and asks for WebSocket, with `more` headers; `after` is sent at once."""
         client = await Client.to(listener)
         await client.send(HANDSHAKE + more + b"\r\n" + after)
-        async with asyncio.timeout(ANSWER_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             return cls(client, await client.reader.readuntil(b"\r\n\r\n"))
 
     async def send(self, *frames: bytes) -> None:
@@ -74,7 +75,7 @@ class Raw:
     async def get(self) -> Got:
         """The next frame, which is whole in itself and not masked."""
         reader = self.client.reader
-        async with asyncio.timeout(ANSWER_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             first, length = await reader.readexactly(2)
             assert first & 0xF0 == 0x80
             if length == 126:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.limits import HttpLimits
 from services.runtime.http.listener import Listener, listen_http
+from tests.waiting import WAIT_S
 
-ANSWER_S_MAX = 10.0
+# Each time that a test does not set: what would wait for it fails.
+_NEVER: Final = dict.fromkeys(("head_s", "body_s", "idle_s", "write_s", "answer_s", "last_words_s"), 100 * WAIT_S)
 PLAIN = (b"content-type", b"text/plain")
 
 
@@ -87,11 +89,11 @@ class Application:
 
 @asynccontextmanager
 async def listening(refuse: Any = None, drain_s: float = 5.0, **limits: Any) -> AsyncIterator[tuple[Listener, Application]]:
-    """A listener on a port of its own."""
+    """A listener on a port of its own, whose times are endless but for those among the limits."""
     application = Application()
     told = {} if refuse is None else {"refuse": refuse}
     async with listen_http(
-        application, "127.0.0.1", 0, drain_s=drain_s, limits=HttpLimits()._replace(**limits), **told
+        application, "127.0.0.1", 0, drain_s=drain_s, limits=HttpLimits()._replace(**{**_NEVER, **limits}), **told
     ) as listener:
         try:
             yield listener, application
@@ -114,7 +116,7 @@ class Client:
         """Sends what the other side will take."""
         self.writer.write(data)
         try:
-            async with asyncio.timeout(ANSWER_S_MAX):
+            async with asyncio.timeout(WAIT_S):
                 await self.writer.drain()
         except ConnectionError:
             pass
@@ -123,7 +125,7 @@ class Client:
         """All that still comes, to the end of the connection."""
         got = b""
         try:
-            async with asyncio.timeout(ANSWER_S_MAX):
+            async with asyncio.timeout(WAIT_S):
                 while piece := await self.reader.read(65_536):
                     got += piece
         except ConnectionError:
@@ -132,7 +134,7 @@ class Client:
 
     async def until(self, end: bytes) -> bytes:
         """What comes up to `end`."""
-        async with asyncio.timeout(ANSWER_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             return await self.reader.readuntil(end)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,21 @@ def post(api_key: str, body: bytes, length: int | None = None) -> bytes:
     )
 
 
-MEMBERS = b'{"model":"small",' + b",".join(b'"k%d":1' % number for number in range(1_800_000)) + b"}"
+def members() -> bytes:
+    return (b'{"model":"small",' + b",".join(b'"k%d":1' % number for number in range(1_800_000)))[:19_999_999] + b"}"
 
 
-@pytest.mark.parametrize("body", [MEMBERS[:19_999_999] + b"}", b"[" * 10_000_000], ids=["members", "depth"])
+def depth() -> bytes:
+    return b"[" * 10_000_000
+
+
+# Made by the test, because every worker reads this file.
+@pytest.mark.parametrize("made", [members, depth])
 async def test_a_body_of_millions_of_values_is_refused_before_it_is_read_and_others_go_on(
-    running: tuple[Cell, aiohttp.ClientSession], body: bytes
+    running: tuple[Cell, aiohttp.ClientSession], made: Callable[[], bytes]
 ) -> None:
     services, http = running
+    body = made()
     subscriber = await Subscriber.open(services, http, "values", tokens=0)
     refusing = asyncio.create_task(services.call("POST", "/v1/chat/completions", subscriber.api_key, body=body))
     longest_s = 0.0

@@ -14,6 +14,9 @@ def _longer(source: str) -> dict[str, int]:
 
     def visit(node: ast.AST, scope: tuple[str, ...]) -> Iterator[tuple[str, int]]:
         for child in ast.iter_child_nodes(node):
+            # No function stands within an expression.
+            if isinstance(child, ast.expr):
+                continue
             inner = scope
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 inner = (*scope, child.name)

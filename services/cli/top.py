@@ -272,7 +272,7 @@ def _vendors_table(rates: _Rates, now: Look) -> Any:
         share = f"{failed(vendor) / asked(vendor):.0%}" if asked(vendor) else "-"
         return [vendor, _rate(asked(vendor)), share, first, f"{left_out.get(vendor, 0):,}"]
 
-    # Vendors in trouble come first: one that gets no more calls would else be behind all others.
+    # Vendors in trouble come first: one that gets no more calls would else be the last.
     vendors = sorted((vendor for (vendor,) in ever), key=lambda each: (each not in left_out, -failed(each), -asked(each), each))
     title = "Vendors" if len(vendors) <= _VENDORS_SHOWN else f"Vendors, {_VENDORS_SHOWN} of {len(vendors):,}"
     columns = ("vendor", "asked", "failed", "first token", "routes left out")

@@ -260,18 +260,23 @@ def _vendors_table(rates: _Rates, now: Look) -> Any:
         if state == _LEFT_OUT:
             left_out[labels["vendor"]] = left_out.get(labels["vendor"], 0) + 1
 
+    def asked(vendor: str) -> float:
+        return sum(rate for (of, _), rate in attempts.items() if of == vendor)
+
+    def failed(vendor: str) -> float:
+        return asked(vendor) - attempts.get((vendor, "answered"), 0.0) - attempts.get((vendor, "given_up"), 0.0)
+
     def row(vendor: str) -> list[Any]:
-        asked = sum(rate for (of, _), rate in attempts.items() if of == vendor)
-        failed = asked - attempts.get((vendor, "answered"), 0.0) - attempts.get((vendor, "given_up"), 0.0)
         mean_s = first_s.get((vendor,), 0.0) / firsts[vendor,] if firsts.get((vendor,)) else None
         first = "-" if mean_s is None else f"{mean_s * 1_000:,.0f} ms"
-        return [vendor, _rate(asked), f"{failed / asked:.0%}" if asked else "-", first, f"{left_out.get(vendor, 0):,}"]
+        share = f"{failed(vendor) / asked(vendor):.0%}" if asked(vendor) else "-"
+        return [vendor, _rate(asked(vendor)), share, first, f"{left_out.get(vendor, 0):,}"]
 
-    rows = sorted(
-        (row(vendor) for (vendor,) in ever), key=lambda each: -sum(rate for (of, _), rate in attempts.items() if of == each[0])
-    )
+    # Vendors in trouble come first: one that gets no more calls would else be the last.
+    vendors = sorted((vendor for (vendor,) in ever), key=lambda each: (each not in left_out, -failed(each), -asked(each), each))
+    title = "Vendors" if len(vendors) <= _VENDORS_SHOWN else f"Vendors, {_VENDORS_SHOWN} of {len(vendors):,}"
     columns = ("vendor", "asked", "failed", "first token", "routes left out")
-    return table("Vendors", columns, rows[:_VENDORS_SHOWN], right=columns[1:])
+    return table(title, columns, [row(vendor) for vendor in vendors[:_VENDORS_SHOWN]], right=columns[1:])
 
 
 def _burning_tables(burning: Mapping[str, Any] | None) -> list[Any]:

@@ -109,6 +109,22 @@ def test_an_attempt_that_was_given_up_is_no_failure_of_its_vendor() -> None:
     assert "v 10.0/s 0% - 0" in shown(before, now)
 
 
+def test_vendors_in_trouble_stand_before_all_others() -> None:
+    def page(number: int) -> bytes:
+        lines = [b'edge_vendor_attempts_total{vendor="busy-%d",outcome="answered"} %d' % (each, 100 * number) for each in range(9)]
+        lines.append(b'edge_vendor_attempts_total{vendor="rare",outcome="timeout"} %d' % number)
+        lines.append(b'edge_vendor_attempts_total{vendor="shut",outcome="timeout"} 1')
+        lines.append(b'edge_route_state{vendor="shut",model="a",dialect="openai_chat"} 2')
+        return b"\n".join(lines) + b"\n"
+
+    before, now = (Look(10 + number, read_samples(page(number)), PARTITIONS, None, []) for number in (0, 10))
+    lines = shown(before, now)
+    assert "Vendors, 8 of 11" in lines
+    rows = [line for line in lines if line.startswith(("busy-", "rare", "shut"))]
+    assert rows[:3] == ["shut 0.0/s - - 1", "rare 1.0/s 100% - 0", "busy-0 100/s 0% - 0"]
+    assert len(rows) == 8
+
+
 def test_a_process_that_began_anew_and_parts_that_are_away_are_no_fault() -> None:
     again = shown(
         at(10, (100, 1_000, 50, 7, 60, 90, 100)), at(20, (3, 5, 0, 0, 2, 1, 1), burning=None, partitions=[], missing=["charging"])

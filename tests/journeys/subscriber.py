@@ -113,6 +113,16 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
             await asyncio.sleep(0.01)
 
 
+async def read_until(response: aiohttp.ClientResponse, holds: Callable[[bytes], bool]) -> bytes:
+    """Reads an answer until this holds of what has come. Errors: `AssertionError` where it ends before."""
+    received = b""
+    while not holds(received):
+        piece = await response.content.readany()
+        assert piece, received
+        received += piece
+    return received
+
+
 class Stream:
     """A whole stream as it came."""
 

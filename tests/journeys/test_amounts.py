@@ -12,7 +12,7 @@ from services.edge.tokens.size import NO_TEXT, size_of
 from services.edge.tokens.tokenizers import tokenizer
 from tests.edge.counting import counted
 from tests.journeys.hostile_vendor import DONE, STREAM, event, usage
-from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually
+from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually, read_until
 from tests.journeys.world import PATIENT_MS, running_world
 from tests.registry.catalogs import changed
 
@@ -156,9 +156,7 @@ async def test_leaving_after_the_text_and_before_the_count_costs_the_282_000_tok
     world.hostile.answer = answer
     async with subscriber.begin(chat(model="long", stream=True)) as response:
         charging_id = response.headers["x-request-id"]
-        received = b""
-        while b'"finish_reason":"stop"' not in received:
-            received += await response.content.readany()
+        await read_until(response, lambda received: b'"finish_reason":"stop"' in received)
         response.close()
     # By the time that this is answered the edge has seen that nobody is there.
     assert not await _is_closed(subscriber)

@@ -14,7 +14,7 @@ from services.edge.tokens.estimate import estimate
 from services.edge.tokens.size import size_of
 from tests.edge.counting import counted
 from tests.journeys.hostile_vendor import DONE, STREAM, event, usage
-from tests.journeys.subscriber import CATALOG, TOKEN, Stream, Subscriber, World, chat, eventually, plain
+from tests.journeys.subscriber import CATALOG, TOKEN, Stream, Subscriber, World, chat, eventually, plain, read_until
 from tests.journeys.world import SECRET, running_world
 from tests.registry.catalogs import changed
 
@@ -311,9 +311,7 @@ async def test_a_client_that_leaves_before_the_count_pays_its_share_of_it(world:
     world.hostile.answer = answer
     async with subscriber.begin(chat(model="hostile", stream=True, max_tokens=200)) as response:
         charging_id = response.headers["x-request-id"]
-        received = b""
-        while b'"content":' not in received:
-            received += await response.content.readany()
+        await read_until(response, lambda received: b'"content":' in received)
         response.close()
     # By the time that this is answered the edge has seen that nobody is there.
     shown = (await world.services.admin("GET", f"/accounts/{subscriber.account_id}")).json

@@ -13,7 +13,7 @@ from services.runtime.clients import connect
 from services.runtime.identifiers import uuid7
 from tests.edge.counting import counted
 from tests.edge.system import Cell, cell
-from tests.journeys.subscriber import CATALOG, TOKEN, Stream, Subscriber, World, chat, eventually, plain
+from tests.journeys.subscriber import CATALOG, TOKEN, Stream, Subscriber, World, chat, eventually, plain, read_until
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -207,9 +207,7 @@ async def test_a_client_that_goes_away_pays_the_input_and_what_it_was_sent(world
     body = chat(stream=True, max_tokens=5_000, user="gone", simulate={"output_tokens": 5_000, "tokens_per_second": 40})
     async with subscriber.begin(body) as response:
         charging_id = response.headers["x-request-id"]
-        received = b""
-        while received.count(b'"content":"') < 6:
-            received += await response.content.readany()
+        received = await read_until(response, lambda received: received.count(b'"content":"') >= 6)
         response.close()
     read = Stream(200, {}, received[: received.rfind(b"\n\n") + 2]).text
     await eventually(lambda: _settled(subscriber, charging_id))

@@ -14,7 +14,7 @@ from services.edge.call.usage import within_error
 from tests.edge.counting import counted
 from tests.edge.system import Cell, cell
 from tests.journeys.hostile_vendor import DONE, STREAM, event, usage
-from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, World, chat, eventually
+from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, World, chat, eventually, read_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -203,9 +203,7 @@ async def _held(subscriber: Subscriber, model_id: str) -> int:
 async def _leave(subscriber: Subscriber, until: bytes) -> bytes:
     """Calls the hostile model, leaves once `until` has come, and returns what came when the session is settled."""
     async with subscriber.begin(chat(model="hostile", stream=True, max_tokens=100)) as response:
-        received = b""
-        while until not in received:
-            received += await response.content.readany()
+        received = await read_until(response, lambda received: until in received)
         response.close()
     await eventually(lambda: _open_sessions(subscriber, 0))
     return received

@@ -18,10 +18,11 @@ PATIENT_MS = 2 * int(WAIT_S) * 1_000
 
 
 @asynccontextmanager
-async def running_world(folder: Path, catalog: str = CATALOG, vendor_timeout_ms: int = 2_000) -> AsyncIterator[World]:
+async def running_world(folder: Path, catalog: str = CATALOG, vendor_timeout_ms: int = 700) -> AsyncIterator[World]:
     """A cell whose vendor "other" is scripted; all others are the simulator. At its end the books must be right.
 
-    A vendor may be silent for `vendor_timeout_ms`; `PATIENT_MS`: for longer than a test lasts.
+    A vendor may be silent for `vendor_timeout_ms`, by default so short that one silence alone does not close its route;
+    `PATIENT_MS`: for longer than a test lasts.
     """
     hostile = HostileVendor()
     server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0)

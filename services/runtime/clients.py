@@ -114,6 +114,8 @@ class _InTurn(grpc.aio.UnaryUnaryClientInterceptor):
         self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
         """See `grpc.aio.UnaryUnaryClientInterceptor`."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         try:
             async with asyncio.timeout(client_call_details.timeout):
                 await self._free.acquire()
@@ -121,6 +123,9 @@ class _InTurn(grpc.aio.UnaryUnaryClientInterceptor):
             nothing = grpc.aio.Metadata()
             said = "too many calls were under way for too long; try again later"
             raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, nothing, nothing, said) from None
+        if client_call_details.timeout is not None:
+            left_s = max(0.0, client_call_details.timeout - (loop.time() - began_s))
+            client_call_details = client_call_details._replace(timeout=left_s)
         try:
             call = await continuation(client_call_details, request)
         except BaseException:

@@ -315,6 +315,12 @@ _FRAMES: Final = (
         _PEERS,
     ),
     Mutation(
+        "a call that waited for others has all of its time again",
+        _CLIENTS,
+        (("client_call_details.timeout - (loop.time() - began_s))", "client_call_details.timeout)"),),
+        _CHANNELS,
+    ),
+    Mutation(
         "a channel makes as many calls at once as it is asked for",
         _CLIENTS,
         (("                await self._free.acquire()\n", "                pass\n"),),

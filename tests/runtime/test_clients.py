@@ -31,8 +31,12 @@ class Asked:
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
         self.under_way = self.most = 0
+        # The time that the last call which names itself late had left when it came, in seconds.
+        self.left_s = 0.0
 
-    async def answer(self, request: bytes, _: Any) -> bytes:
+    async def answer(self, request: bytes, context: Any) -> bytes:
+        if request == b"late":
+            self.left_s = context.time_remaining()
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
@@ -84,8 +88,13 @@ async def test_a_call_waits_for_others_no_longer_than_for_its_answer(tmp_path: P
         others = [asyncio.create_task(ask()) for _ in range(AT_ONCE)]
         await until(lambda: asked.under_way == AT_ONCE, 30)
         assert await ask(timeout=0.1) == grpc.StatusCode.DEADLINE_EXCEEDED
+        # Its wait is part of its time.
+        late = asyncio.create_task(ask(b"late", timeout=20.0))
+        await asyncio.sleep(1.5)
+        assert asked.under_way == AT_ONCE
         asked.may_answer.set()
-        assert Counter(await asyncio.gather(*others)) == {OK: AT_ONCE}
+        assert Counter(await asyncio.gather(*others, late)) == {OK: AT_ONCE + 1}
+        assert 0 < asked.left_s < 19
 
 
 async def test_calls_that_fail_are_given_up_or_never_begin_make_room_for_others(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
 import grpc
@@ -125,7 +125,8 @@ class _InTurn(grpc.aio.UnaryUnaryClientInterceptor):
             raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, nothing, nothing, said) from None
         if client_call_details.timeout is not None:
             left_s = max(0.0, client_call_details.timeout - (loop.time() - began_s))
-            client_call_details = client_call_details._replace(timeout=left_s)
+            # It is a named tuple, which its types do not say.
+            client_call_details = cast(Any, client_call_details)._replace(timeout=left_s)
         try:
             call = await continuation(client_call_details, request)
         except BaseException:

@@ -180,3 +180,25 @@ def test_the_number_of_pods_is_what_an_autoscaler_said_last(service: str) -> Non
         is_there["metadata"]["managedFields"] = managers
         made = [*yaml.safe_load_all(installed(values, [*OF_ALL, is_there])["manifest"])]
         assert of_kind([each for each in made if each], kind)[f"tokenline-{service}"]["spec"].get("replicas") == replicas
+
+
+@pytest.mark.parametrize(
+    ("case", "way_in"),
+    [
+        ("required", "http://tokenline-edge.cell:80/v1, inside the cluster."),
+        ("everything", "https://*.example.net/v1."),
+        ("ephemeral", "http://tokenline-edge.cell:80/v1, inside the cluster."),
+    ],
+)
+def test_who_installs_is_told_how_to_go_on(case: str, way_in: str) -> None:
+    notes = installed(CASES[case], secrets(SECRETS.get(case, _ALWAYS)))["notes"]
+    assert f"Clients find it at {way_in}" in notes
+    assert ("No vendor can be called yet" in notes) == (case != "everything")
+    assert ("outboxes are ephemeral" in notes) == (case == "ephemeral")
+    assert "lets calls run for 600 s" in notes
+    commands = re.findall(r"^ +(helm|kubectl) (.*)$", notes, re.MULTILINE)
+    in_pod = "--namespace cell exec tokenline-edge-0 -- tokenline"
+    assert commands == [
+        ("helm", "test tokenline --namespace cell"),
+        *(("kubectl", f"{in_pod} {each}") for each in ("owners", "account create", "key create --account ACCOUNT")),
+    ]

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.planting import Mutation
 
 _HELPERS: Final = "charts/tokenline/templates/_helpers.tpl"
+_ACCOUNTS: Final = "charts/tokenline/templates/accounts.yaml"
 _AVAILABILITY: Final = "charts/tokenline/templates/availability.yaml"
 _CHECKS: Final = "charts/tokenline/templates/checks.yaml"
 _CLIENT_PATHS: Final = "charts/tokenline/files/client-paths.yaml"
@@ -20,6 +21,7 @@ _STORES: Final = "infra/development/stores.yaml"
 _OF_ALREADY_THERE: Final = ("tests/charts/test_already_there.py",)
 _OF_CONFIGURATION: Final = ("tests/charts/test_configuration.py",)
 _OF_DOORS: Final = ("tests/charts/test_doors.py",)
+_OF_FIELDS: Final = ("tests/charts/test_fields.py",)
 _OF_LIFECYCLE: Final = ("tests/charts/test_lifecycle.py",)
 _OF_NETWORK: Final = ("tests/charts/test_network.py",)
 _OF_PODS: Final = ("tests/charts/test_pods.py",)
@@ -684,6 +686,32 @@ _ALREADY_THERE: Final = (
 )
 
 _GIVEN: Final = (
+    Mutation(
+        "the operators' listener is on the node's own address",
+        _WORKLOADS,
+        (("{name: admin, containerPort: 8081}", "{name: admin, containerPort: 8081, hostPort: 8081}"),),
+        _OF_FIELDS,
+    ),
+    Mutation(
+        "authentication starts without its hash key",
+        _HELPERS,
+        (("hashKey }}, defaultMode: 288}", "hashKey }}, defaultMode: 288, optional: true}"),),
+        _OF_FIELDS,
+    ),
+    Mutation(
+        "services are administrators of their namespace",
+        _ACCOUNTS,
+        (
+            (
+                "automountServiceAccountToken: false\n---\n",
+                "automountServiceAccountToken: false\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n"
+                "metadata: {name: tokenline-{{ $name }}, namespace: {{ $.Release.Namespace }}}\n"
+                "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}\n"
+                "subjects: [{kind: ServiceAccount, name: tokenline-{{ $name }}}]\n---\n",
+            ),
+        ),
+        _OF_FIELDS,
+    ),
     Mutation(
         "accounts are always cut into 16 slices",
         _HELPERS,

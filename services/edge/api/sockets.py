@@ -214,7 +214,7 @@ class _Serving:
         sockets = self._sockets
         if len(asked.body) > sockets.rooms.bytes_max:
             raise connection_used_up("The conversation is too large.")
-        # Who closes the socket while this waits for its turn gives it up.
+        # The turn is given up where the socket is closed while this waits for it.
         self._under_way = call = SocketCall(self._socket, self._exchange, asked.body)
         try:
             turn = await self._take_turn(Client(call))

@@ -29,6 +29,7 @@ from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.call.priority import PriorityClasses
 from services.edge.call.probes import Prober
+from services.edge.call.threads import Threads
 from services.edge.call.turns import Turns
 from services.edge.call.vendor_checks import VendorChecks
 from services.edge.catalog import CatalogHolder
@@ -289,7 +290,7 @@ def _model_calls(
     principals, turns, bodies = shared
     in_all = _bodies_bytes_max(config)
     rooms = Rooms(bodies, Bodies(in_all, in_all // _KEPT_OF_ACCOUNT), config.body_bytes_max)
-    reader = RequestReader()
+    reader, threads = RequestReader(), Threads("long-work")
 
     def sockets(dialect: Dialect) -> Sockets:
         return Sockets(dialect, principals, reader, rooms, config.answer_timeout_ms / 1_000, metrics, clock)
@@ -303,6 +304,7 @@ def _model_calls(
                 counts,
                 turns,
                 reader,
+                threads,
                 bodies,
                 config.body_bytes_max,
                 clock,
@@ -311,6 +313,7 @@ def _model_calls(
             for path, dialect in CALLS
         }
     finally:
+        threads.close()
         reader.close()
 
 

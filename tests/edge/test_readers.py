@@ -13,6 +13,7 @@ from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import Principal
 from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import ACCOUNT, FixedCatalog, NoWire, OnePrincipal, now_s
+from tests.waiting import WAIT_S
 
 # Requests of an account within a second that need no turns.
 FREE: Final = 32
@@ -32,8 +33,8 @@ class Keys(OnePrincipal):
 class Edge:
     """Requests that are answered when it is said, one turn at a time."""
 
-    def __init__(self, places: int = 1_000) -> None:
-        self.turns = Turns(places, PriorityClasses(FixedCatalog(None)), now_s, Bounds(1, 256.0, 0.5))
+    def __init__(self, places: int = 1_000, wait_s_max: float = 0.5) -> None:
+        self.turns = Turns(places, PriorityClasses(FixedCatalog(None)), now_s, Bounds(1, 256.0, wait_s_max))
         self.principals = Keys()
         self.readers = Readers(self.principals, self.turns, Bodies(10_000, 5_000))
         self.answer = asyncio.Event()
@@ -94,6 +95,21 @@ async def test_a_question_has_its_place_until_it_is_answered_and_no_longer() -> 
         await edge.ask("busy")
     await asyncio.gather(*edge.tasks)
     assert (len(edge.begun), len(edge.refused)) == (12, 1)
+
+
+async def test_who_leaves_while_he_waits_gives_his_place_up_at_once() -> None:
+    edge = Edge(wait_s_max=WAIT_S)
+    await edge.ask("other")
+    last = await edge.ask("busy", FREE + 2)
+    last.lose()
+    await asyncio.wait(edge.tasks[-1:])
+    assert (edge.turns._queue.waiting, edge.turns._queue.cost) == (0, 0.0)
+    # Nobody reads that, and nobody is told that it was shed.
+    assert [each.status for each in edge.refused] == [400]
+    assert edge.turns.shed.counts == {}
+    edge.answer.set()
+    await asyncio.wait(edge.tasks)
+    assert edge.begun.count("busy") == FREE + 1
 
 
 @pytest.mark.parametrize("given_up", [False, True])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +12,7 @@ import websockets
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.call.priority import PriorityClasses
-from services.edge.call.turns import Turns
+from services.edge.call.turns import Bounds, Turns
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers
 from services.edge.http.bodies import Bodies
@@ -269,3 +269,26 @@ async def test_bytes_are_held_up_to_the_bound_and_given_back() -> None:
         coming.hold(0)
         bodies.add("account", 3)
         coming.hold(0)
+
+
+@pytest.mark.parametrize("opens", [False, True])
+async def test_who_leaves_while_his_handshake_or_his_warm_up_waits_gives_its_place_up(opens: bool) -> None:
+    async with edge() as running, AsyncExitStack() as stack:
+        turns = running.turns
+        turns._bounds = Bounds(8, 1_024.0, WAIT_S)
+        client = await stack.enter_async_context(connect(running)) if opens else None
+        for _ in range(40):
+            turns._shares.begin(PRINCIPAL.account_id, 1.0)
+        turns._shares.begin("other", 1.0)
+        turns._free = 0
+        if client is None:
+            opening = asyncio.create_task(asyncio.wait_for(connect(running), WAIT_S))
+            await until(lambda: turns._queue.waiting)
+            opening.cancel()
+        else:
+            await ask(client, generate=False)
+            await until(lambda: turns._queue.waiting)
+            client.transport.abort()
+        await until(lambda: not turns._queue.cost)
+        assert turns._places._costs == {}
+        assert turns.shed.counts == {}

@@ -402,7 +402,7 @@ _COUNTING: Final = (
     _one(
         "a long text is counted on the event loop",
         _CALL,
-        "meter.take_long(await asyncio.to_thread(meter.count, text))",
+        "meter.take_long(await in_thread(meter.count, text))",
         "meter.take_long(meter.count(text))",
         _METERING,
     ),

@@ -594,8 +594,8 @@ DOORS: Final = (
     ),
     Mutation(
         "a question is answered without a turn",
-        "services/edge/api/readers.py",
-        (("        await turn.begin(client)\n", ""),),
+        "services/edge/call/turns.py",
+        (("                await turn.begin(client)\n", "                pass\n"),),
         ("tests/edge/test_readers.py",),
     ),
     Mutation(

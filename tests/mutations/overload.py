@@ -30,6 +30,10 @@ def _calls(name: str, before: str, after: str) -> Mutation:
     return one(name, "services/edge/api/calls.py", before, after, _IN_PATH)
 
 
+def _threads(name: str, before: str, after: str) -> Mutation:
+    return one(name, "services/edge/call/threads.py", before, after, "tests/edge/test_threads.py")
+
+
 def _owner(name: str, before: str, after: str) -> Mutation:
     return one(name, _ANSWERS, before, after, _IN_OWNER)
 
@@ -72,7 +76,7 @@ OVERLOAD: Final = (
     _turns("a turn that is over goes to nobody", "            given.set_result(None)\n", "            pass\n"),
     _turns("a turn that was given in vain is lost", "                self.pass_on()\n", "                pass\n"),
     _turns("a turn ends twice", "            self._is_begun = False\n            self._turns", "            self._turns"),
-    _turns("a turn lasts as long as its call", "            client.on_opened = self.over\n", ""),
+    _turns("a turn lasts as long as its call", "            client.on_opened.append(self.over)\n", ""),
     _turns("a call that fails keeps its turn", "        self.over()\n        self._turns.end", "        self._turns.end"),
     _turns(
         "however many calls of an account wait",
@@ -127,10 +131,46 @@ OVERLOAD: Final = (
     ),
     _calls("no call takes a turn", "            await turn.begin(client)\n", ""),
     _calls("a free count has its turn until its vendor has counted", "            turn.over()\n", ""),
+    _calls(
+        "a body counts no longer once it is read",
+        "            del content, body\n",
+        "            del content, body\n            coming.hold(0)\n",
+    ),
+    _calls("what is paid for counts as coming", "            client.on_opened.append(partial(coming.hold, 0))\n", ""),
+    one(
+        "an account may have any number of counts under way",
+        "services/edge/api/token_counts.py",
+        "_AT_ONCE: Final = 512\n",
+        "_AT_ONCE: Final = 9_999\n",
+        _IN_PATH,
+    ),
+    _threads(
+        "an account may have all threads",
+        "self._places = Places(count)",
+        "self._places = Places(2 * count)",
+    ),
+    _threads(
+        "an account's work goes before that of others",
+        "            self._waiting[account_id] = waiting\n",
+        "            self._waiting = {account_id: waiting} | self._waiting\n",
+    ),
+    _threads(
+        "work that was given up keeps its thread",
+        "                self._over(account_id)\n            raise",
+        "                pass\n            raise",
+    ),
+    _threads("a thread is free before its work has ended", "return await asyncio.shield(under_way)", "return await under_way"),
+    one(
+        "who leaves while he waits keeps his place",
+        _TURNS,
+        "        client.watch()\n",
+        "",
+        "tests/edge/test_readers.py",
+    ),
     one(
         "a turn does not end with the opening of its session",
         "services/edge/http/connection.py",
-        "            self.on_opened()\n",
+        "            call()\n",
         "            pass\n",
         _IN_PATH,
     ),
@@ -259,15 +299,15 @@ OVERLOAD: Final = (
     one(
         "a call that generates nothing takes no turn",
         "services/edge/api/sockets.py",
-        "            return await self._turns.enter(self._principal.account_id, client)\n",
-        "            return await Turns(9, self._turns._classes).enter(self._principal.account_id, client)\n",
+        "            return await self._turns.take(self._principal.account_id, client)\n",
+        "            return await Turns(9, self._turns._classes).take(self._principal.account_id, client)\n",
         _CELL,
     ),
     one(
         "an idle socket has a place",
         "services/edge/api/calls.py",
         "            await self._sockets(exchange, self, self._turns)\n",
-        "            turn = await self._turns.enter((await self._principals.resolve(exchange)).account_id, Client(exchange))\n"
+        "            turn = await self._turns.take((await self._principals.resolve(exchange)).account_id, Client(exchange))\n"
         "            await self._sockets(exchange, self, self._turns)\n"
         "            turn.leave()\n",
         _CELL,

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from services.edge.api.reading import RequestReader
@@ -10,6 +11,7 @@ from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
 from services.edge.call.once import NAME, once_of
 from services.edge.call.path import CallPath
+from services.edge.call.threads import Threads, serve
 from services.edge.call.turns import Turn, Turns
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
@@ -50,6 +52,7 @@ class ModelCalls:
         free: TokenCounts,
         turns: Turns,
         reader: RequestReader,
+        threads: Threads,
         bodies: Bodies,
         body_bytes_max: int,
         clock: Clock,
@@ -63,6 +66,7 @@ class ModelCalls:
         self._free = free
         self._turns = turns
         self._reader = reader
+        self._threads = threads
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
         self._clock = clock
@@ -89,6 +93,7 @@ class ModelCalls:
             if exchange.method != "POST":
                 raise method_not_allowed(exchange.method, exchange.path, "POST")
             principal = await self._principals.resolve(exchange)
+            serve(self._threads, principal.account_id)
             revoke = client.revoke
             # Watch now, because a body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
@@ -126,6 +131,8 @@ class ModelCalls:
     ) -> None:
         """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
+            # Until the session is open, because nobody has paid for what is kept of the body; to the end of what costs nothing.
+            client.on_opened.append(partial(coming.hold, 0))
             look = self._reader.look(is_json=self._dialect.is_json)
             content = await client.read_body(self._body_bytes_max, coming, look)
             client.read_s = time.monotonic()
@@ -133,20 +140,20 @@ class ModelCalls:
             # Only now, because a body may take a minute to come; while it waits, its bytes count as coming.
             await turn.begin(client)
             with client.interruptible():
-                request = await self._reader.read(self._dialect, body, look, exchange.headers)
+                request = await self._reader.read(principal.account_id, self._dialect, body, look, exchange.headers)
                 once = None
                 if given := exchange.values_of(NAME):
                     told = content if self._dialect.is_json else _without_boundary(content)
                     once = await once_of(given, self._dialect.name, told)
                     del told
             del content, body
-        charged = self._dialect.charged
-        assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
-        if charged is Charged.NOTHING:
-            turn.over()
-            await self._free.serve(self._dialect, request, principal, client, answer)
-        else:
-            await self._path.serve(self._dialect, request, principal, charging_id, client, answer, once)
+            charged = self._dialect.charged
+            assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
+            if charged is Charged.NOTHING:
+                turn.over()
+                await self._free.serve(self._dialect, request, principal, client, answer)
+            else:
+                await self._path.serve(self._dialect, request, principal, charging_id, client, answer, once)
 
     async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
         body = self._dialect.problem_body(problem, charging_id)

@@ -29,7 +29,7 @@ class Readers:
     async def resolve(self, exchange: Exchange) -> Principal:
         """The principal, once it is its turn, which lasts until the task ends that serves the request.
 
-        Errors: those of `Principals.resolve`; `Problem` 503 where its account asks too much.
+        Errors: those of `Principals.resolve`; `Problem` 503 where its account asks too much, 400 where it has left meanwhile.
         """
         account_id = (await self._principals.resolve(exchange)).account_id
         await self._begin(account_id, Client(exchange))
@@ -52,8 +52,10 @@ class Readers:
         return await self._principals.resolve(exchange), body
 
     async def _begin(self, account_id: str, client: Client) -> None:
-        turn = await self._turns.enter(account_id, client)
+        try:
+            turn = await self._turns.take(account_id, client)
+        except ClientGoneError:
+            raise malformed(None, "The connection was closed before it was this request's turn.") from None
         serving = asyncio.current_task()
         assert serving is not None
         serving.add_done_callback(lambda _: turn.leave())
-        await turn.begin(client)

@@ -1,10 +1,10 @@
 """Reads bodies of model calls: counts a body's values before a decoder reads them, and reads large bodies in a thread."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.edge.call.dialect import Body, Dialect, Request
+from services.edge.call.threads import Threads
 from services.edge.http.json_bounds import DEPTH_MAX, Counting
 from services.edge.http.problems import too_deep, too_many_values
 from services.runtime.http.exchange import Headers
@@ -46,11 +46,11 @@ class Look:
 
 
 class RequestReader:
-    """Reads requests in their dialect, large ones one at a time, so that they never take all of a processor from the others."""
+    """Reads requests in their dialect, large ones one at a time, each account's in turn: others keep most of a processor."""
 
     def __init__(self) -> None:
         self._close_looks = Pace(_CLOSE_LOOKS_PER_SECOND, _CLOSE_LOOKS_AT_ONCE)
-        self._large = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-reader")
+        self._large = Threads("request-reader", 1)
 
     def look(self, *, is_json: bool = True) -> Look:
         """For a body that comes."""
@@ -69,8 +69,8 @@ class RequestReader:
             raise too_deep()
         return look
 
-    async def read(self, dialect: Dialect, body: Body, look: Look, headers: Headers) -> Request:
-        """The request, of which `look` has seen all. Errors: `Problem` 400 that says what would be right."""
+    async def read(self, account_id: str, dialect: Dialect, body: Body, look: Look, headers: Headers) -> Request:
+        """The request of an account, of which `look` has seen all. Errors: `Problem` 400 that says what would be right."""
         if look.counting is None:
             is_small = len(body.content) <= _BYTES_ON_LOOP_MAX
         else:
@@ -82,10 +82,10 @@ class RequestReader:
         try:
             if is_small:
                 return dialect.read(body, named)
-            return await asyncio.get_running_loop().run_in_executor(self._large, dialect.read, body, named)
+            return await self._large.run(account_id, dialect.read, body, named)
         except RecursionError:
             raise too_deep() from None
 
     def close(self) -> None:
         """Waits for the request that is being read."""
-        self._large.shutdown(cancel_futures=True)
+        self._large.close()

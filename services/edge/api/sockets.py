@@ -13,7 +13,7 @@ from services.edge.call.turns import Turn, Turns
 from services.edge.dialects.responses.chain import Asked, Chain, prepared
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
-from services.edge.http.connection import Client
+from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import (
     Problem,
@@ -83,14 +83,15 @@ class Sockets:
             account_id = (await self.principals.resolve(exchange)).account_id
             if exchange.value_of(NAME):
                 raise once_on_socket(ONCE)
-            turn = await turns.enter(account_id, client)
+            turn = await turns.take(account_id, client)
             try:
-                await turn.begin(client)
                 # The key may have been revoked meanwhile, and nobody told this.
                 principal = await self.principals.resolve(exchange)
                 socket = accept(exchange, named(self.dialect, request_id), self.rooms.bytes_max)
             finally:
                 turn.leave()
+        except ClientGoneError:
+            pass
         except HandshakeError as error:
             self._refuse(exchange, no_handshake(str(error)), request_id)
         except Problem as problem:
@@ -213,24 +214,32 @@ class _Serving:
         sockets = self._sockets
         if len(asked.body) > sockets.rooms.bytes_max:
             raise connection_used_up("The conversation is too large.")
-        client = Client(SocketCall(self._socket, self._exchange, asked.body))
-        turn = await self._enter(client)
+        # The turn is given up where the socket is closed while this waits for it.
+        self._under_way = call = SocketCall(self._socket, self._exchange, asked.body)
         try:
-            await turn.begin(client)
-            with sockets.rooms.coming.coming(self._principal.account_id) as coming:
+            turn = await self._take_turn(Client(call))
+        except ClientGoneError:
+            return
+        except RevokedError as error:
+            raise error.problem from None
+        finally:
+            self._under_way = None
+        try:
+            account_id = self._principal.account_id
+            with sockets.rooms.coming.coming(account_id) as coming:
                 coming.add(len(asked.body))
                 look = await sockets.reader.look_at(asked.body)
                 body = Body(asked.body, "application/json")
-                request = await sockets.reader.read(sockets.dialect, body, look, self._exchange.headers)
+                request = await sockets.reader.read(account_id, sockets.dialect, body, look, self._exchange.headers)
         finally:
             turn.leave()
         messages = prepared(request.model_id)
         self._keep(asked.items, messages[-1])
         self._socket.send(*messages)
 
-    async def _enter(self, client: Client) -> Turn:
+    async def _take_turn(self, client: Client) -> Turn:
         try:
-            return await self._turns.enter(self._principal.account_id, client)
+            return await self._turns.take(self._principal.account_id, client)
         except Problem as problem:
             if CLOSES in problem.headers:
                 self._floods(problem)

@@ -1,17 +1,23 @@
 """Requests that make no output and cost nothing: the vendor counts the tokens of an input."""
 
+from typing import Final
+
 from services.edge.api.models import AccountOfferings
 from services.edge.call.admission import Interpreter, counted, model_of
 from services.edge.call.dialect import CountsHere, Dialect, Ending, Request
 from services.edge.call.outcome import problem_of
+from services.edge.call.shares import Places
 from services.edge.catalog import CatalogHolder, Route, SellableModel
 from services.edge.http.connection import Client
-from services.edge.http.problems import model_not_found, unavailable, vendor_unavailable
+from services.edge.http.problems import model_not_found, overloaded, unavailable, vendor_unavailable
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal
 from services.edge.routing.router import FailedAttempt, Router, failed_attempt
 from services.edge.vendors.vendor import VendorClient, VendorFailure
 from services.token_classes import NOTHING
+
+# Counts under way at once. Of an account at most as many as are free, which is half of them where it is alone.
+_AT_ONCE: Final = 512
 
 
 class TokenCounts:
@@ -33,9 +39,20 @@ class TokenCounts:
         self._router = router
         self._offerings = offerings
         self._interpreter = interpreter
+        self._places = Places(_AT_ONCE)
 
     async def serve(self, dialect: Dialect, request: Request, principal: Principal, client: Client, answer: ClientAnswer) -> None:
-        """Serves one request. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
+        """Serves one request. Errors: `Problem`, 503 where many of its account are under way; `ServiceError`, `ClientGoneError`."""
+        account_id = principal.account_id
+        if not self._places.take(account_id, 1.0):
+            client.shed()
+            raise overloaded()
+        try:
+            await self._serve(dialect, request, principal, client, answer)
+        finally:
+            self._places.give_back(account_id, 1.0)
+
+    async def _serve(self, dialect: Dialect, request: Request, principal: Principal, client: Client, answer: ClientAnswer) -> None:
         snapshot = self._catalog.current
         if snapshot is None:
             raise unavailable("no catalog is loaded yet")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from services.edge.call.dialect import Dialect, InputSize, Request, Translator, VendorRequest
+from services.edge.call.threads import in_thread
 from services.edge.call.usage import Count, InputTokens, measure, measure_exactly, with_error, within_error
 from services.edge.catalog import Route, SellableModel, Snapshot
 from services.edge.http.problems import (
@@ -130,12 +131,13 @@ async def _counted_exactly(size: InputSize, tokens: InputTokens, model: Sellable
     family = model.family
     if not family.tokenizer or model.measures.input is not Measure.TOKEN:
         return None
-    found = await asyncio.to_thread(tokenizer, family.tokenizer)
+    # Loading is nobody's own work.
+    found = tokenizer(family.tokenizer) if is_loaded(family.tokenizer) else await asyncio.to_thread(tokenizer, family.tokenizer)
     if found is None:
         return None
     if size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
         return measure_exactly(size, tokens, family, found.count)
-    return await asyncio.to_thread(measure_exactly, size, tokens, family, found.count)
+    return await in_thread(measure_exactly, size, tokens, family, found.count)
 
 
 def admit(router: Router, dialect: str, request: Request, model: SellableModel, account_id: str) -> Admitted:
@@ -261,7 +263,7 @@ class Interpreter(NamedTuple):
             model_id=model.model_id,
             output_max=model.max_output_tokens,
         )
-        return await asyncio.to_thread(translate) if self.translator.is_long_work(request) else translate()
+        return await in_thread(translate) if self.translator.is_long_work(request) else translate()
 
 
 def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:

@@ -15,6 +15,7 @@ from services.edge.call.dialect import Ending, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of, tell_trace
 from services.edge.call.session import NotExtendedError, Session, Settlement
+from services.edge.call.threads import in_thread
 from services.edge.call.usage import Meter, Source, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
 from services.edge.catalog import Abandoned, Route
@@ -130,7 +131,7 @@ class Call:
         meter = self._meter
         while (text := meter.long_text) is not None:
             assert meter.count is not None
-            meter.take_long(await asyncio.to_thread(meter.count, text))
+            meter.take_long(await in_thread(meter.count, text))
 
     async def _add(self, step: Step) -> None:
         """Counts a step of any length: the text of a long one before the vendor's count of it is weighed."""
@@ -385,7 +386,7 @@ class Call:
         if not meter.is_long(step) and meter.add_within(step, session.safe):
             return True
         await self._catch_up()
-        output = await asyncio.to_thread(meter.output_of, step) if meter.is_long(step) else meter.output_of(step)
+        output = await in_thread(meter.output_of, step) if meter.is_long(step) else meter.output_of(step)
         best = meter.best + output
         covered = True
         while covered and best > self._covered:

@@ -3,12 +3,12 @@
 Accounting knows the names: it opens one session for each, whichever edge asks. Nothing of an answer is kept.
 """
 
-import asyncio
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from services.edge.call.threads import in_thread
 from services.edge.http.problems import Problem, call_in_progress, call_made, idempotency_key_reused, malformed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
@@ -44,7 +44,7 @@ async def once_of(given: Sequence[bytes], dialect_name: str, content: bytes) -> 
         raise malformed(HEADER, f"{message} Make a new one for each call.", "invalid_value")
     if len(content) <= _INLINE_BYTES_MAX:
         return Once(key, _digest(dialect_name, content))
-    return Once(key, await asyncio.to_thread(_digest, dialect_name, content))
+    return Once(key, await in_thread(_digest, dialect_name, content))
 
 
 def _digest(dialect_name: str, content: bytes) -> bytes:

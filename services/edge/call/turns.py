@@ -56,7 +56,7 @@ class Turn:
         if self._turns.takes_turns(self._account_id):
             await self._turns.wait(self._account_id, self._cost, client)
             self._is_begun = True
-            client.on_opened = self.over
+            client.on_opened.append(self.over)
 
     def over(self) -> None:
         """Lets the next call have its turn."""
@@ -106,6 +106,23 @@ class Turns:
             finally:
                 turn.leave()
         return turn
+
+    async def take(self, account_id: str, client: Client) -> Turn:
+        """A place, and its turn, for a request that is no call; who leaves while he waits gives it up at once.
+
+        Errors: those of `enter`.
+        """
+        client.watch()
+        try:
+            turn = await self.enter(account_id, client)
+            try:
+                await turn.begin(client)
+            except BaseException:
+                turn.leave()
+                raise
+            return turn
+        finally:
+            client.stop_watching()
 
     def end(self, account_id: str, cost: float) -> None:
         """See `Turn.leave`."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from services.edge.call.dialect import Answer, Step
+from services.edge.call.threads import in_thread
 from services.edge.vendors.events import Event, EventReader, PieceReader
 from services.edge.vendors.vendor import VendorAnswer, VendorFailure
 
@@ -145,7 +146,7 @@ class VendorStream:
     async def fed(self, event: Event) -> Step:
         """`feed`, off the event loop where an answer that came as one is so large that reading it would hold others up."""
         if not self.is_streamed and len(event.data) > _READ_INLINE_BYTES_MAX:
-            return await asyncio.to_thread(self.feed, event)
+            return await in_thread(self.feed, event)
         return self.feed(event)
 
     async def _whole(self) -> list[Event]:

@@ -48,7 +48,7 @@ class Client:
         # When its request was read; at first, when its head was.
         self.read_s = time.monotonic()
         # Called once the session of the call is open.
-        self.on_opened: Callable[[], None] | None = None
+        self.on_opened: list[Callable[[], object]] = []
 
     def header(self, name: bytes) -> str:
         """A header of the request; empty where it was not sent. `name`: in lower case. Errors: `Problem` 400 for several."""
@@ -112,7 +112,8 @@ class Client:
 
     def stop_watching(self) -> None:
         """Lets go of the connection and the task, which would otherwise wait for the garbage collector with it."""
-        self._exchange.on_gone = self._exchange.on_late = self.on_opened = None
+        self._exchange.on_gone = self._exchange.on_late = None
+        self.on_opened.clear()
         self._task = None
 
     def revoke(self, problem: Problem) -> None:
@@ -121,8 +122,8 @@ class Client:
 
     def opened(self, ends_in_ms: int) -> None:
         """Notes that the call's session is open, and that the client's right to be served ends then; 0: it does not."""
-        if self.on_opened is not None:
-            self.on_opened()
+        for call in self.on_opened:
+            call()
         self._exchange.right_ends_s = asyncio.get_running_loop().time() + ends_in_ms / 1_000 if ends_in_ms else math.inf
 
     def _left(self) -> None:

@@ -12,6 +12,7 @@ from services.edge.call.dialect import Charged
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.call.priority import PriorityClasses
+from services.edge.call.threads import Threads
 from services.edge.call.turns import Bounds, Turns
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
@@ -146,6 +147,7 @@ class Scene:
         interpreter = Interpreter(NoTranslator(), SERVED_AT)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, interpreter)
         free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), interpreter)
+        self.bodies = Bodies(config.body_bytes_max, config.body_bytes_max)
         # The route of each kind of call.
         self._routes: dict[Charged, Any] = {
             charged: ModelCalls(
@@ -155,7 +157,8 @@ class Scene:
                 free,
                 self.turns,
                 RequestReader(),
-                Bodies(config.body_bytes_max, config.body_bytes_max),
+                Threads("long-work"),
+                self.bodies,
                 config.body_bytes_max,
                 SystemClock(),
             )

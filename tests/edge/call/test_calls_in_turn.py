@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from services.edge.call.dialect import Charged
-from tests.edge.call.doubles import PRINCIPAL
+from tests.edge.call.doubles import ACCOUNT, PRINCIPAL
 from tests.edge.call.line_dialect import END, FINISH, say, words
 from tests.edge.call.scene import Scene
 
@@ -99,3 +101,47 @@ async def test_a_free_count_keeps_nobody_waiting_while_its_vendor_counts() -> No
     assert len(scene.vendors.asked) == 1
     assert scene.turns._free == 1
     await count
+
+
+async def test_counts_of_an_account_are_bounded_and_those_of_others_go_on() -> None:
+    scene = Scene()
+    for _ in range(258):
+        scene.vendors.answers(5.0, b'say "17"', content_type="application/json")
+    waiting = [scene.begin("kind=count", charged=Charged.NOTHING)[1] for _ in range(256)]
+    await asyncio.sleep(0)
+    refused, task = scene.begin("kind=count", charged=Charged.NOTHING)
+    await task
+    assert (refused.status, refused.header("retry-after")) == (503, "1")
+    assert b"too many calls at the moment" in refused.body
+    other, task = scene.begin("kind=count", charged=Charged.NOTHING, headers={ACCOUNT: "other"})
+    await task
+    assert other.status == 200
+    await finished(*waiting)
+    again, task = scene.begin("kind=count", charged=Charged.NOTHING)
+    await task
+    assert again.status == 200
+
+
+@pytest.mark.parametrize("charged", [Charged.NOTHING, Charged.INPUT_AND_OUTPUT])
+async def test_a_body_counts_until_it_is_paid_for_or_answered(charged: Charged) -> None:
+    scene = Scene()
+    # Room for one of them.
+    scene.bodies._account_bytes_max = 60_000
+    is_free = charged is Charged.NOTHING
+    head, prompt = "kind=count" if is_free else "stream=yes", "x" * 40_000
+    scene.charging.create_gate = asyncio.Event()
+    for _ in range(2):
+        scene.vendors.answers(5.0, *((b'say "17"',) if is_free else (FINISH, END)))
+    first, task = scene.begin(head, prompt, charged)
+    await asyncio.sleep(1.0)
+    second, refused = scene.begin(head, prompt, charged)
+    await refused
+    assert (first.ended, second.status, second.header("retry-after")) == (False, 429, "1")
+    assert b"are on their way in" in second.body
+    scene.charging.create_gate.set()
+    # The vendor's answer takes 5 s.
+    await asyncio.sleep(10.0 if is_free else 0.1)
+    assert first.ended is is_free
+    third, last = scene.begin(head, prompt, charged)
+    await finished(task, last)
+    assert (first.status, third.status) == (200, 200)

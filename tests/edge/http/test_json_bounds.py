@@ -36,7 +36,7 @@ async def read(reader: RequestReader, content: bytes, dialect: Dialect | None = 
     """Reads a body that has come as one."""
     look = reader.look()
     look(content)
-    await reader.read(dialect or ChatCompletions(), Body(content, "application/json"), look, [])
+    await reader.read("account-1", dialect or ChatCompletions(), Body(content, "application/json"), look, [])
 
 
 class Watched(ChatCompletions):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations.planting import Mutation, one
+from tests.mutations.planting import Mutation
 
 _WEBSOCKET_PY: Final = "services/runtime/http/websocket.py"
 _CONNECTION_PY: Final = "services/runtime/http/connection.py"
@@ -301,11 +301,10 @@ SOCKETS: Final = (
         "        if len(asked.body) > sockets.rooms.bytes_max:\n",
         "        if False:\n",
     ),
-    one(
+    _journey(
         "a socket ends two seconds after its key",
-        "services/edge/api/sockets.py",
+        _SOCKETS_PY,
         "            self._socket.refuse(problem.message)\n",
         "            self._loop.call_later(2.0, self._socket.refuse, problem.message)\n",
-        "tests/journeys/test_sockets.py::test_a_socket_ends_within_a_second",
     ),
 )

@@ -160,8 +160,8 @@ def test_a_late_end_that_tells_less_than_the_sweep_charges_nothing_more() -> Non
     assert (settled.charged, settled.others) == (UNIT, ())
     assert shopper.bucket(money).consumed == 21 * UNIT
     # Its counts are the vendor's, which the sweep did not know.
-    told = [entry.provenance for entry in shopper.last_entries if isinstance(entry, SessionSettled)]
-    assert told == [Provenance.PARTIAL, Provenance.PARTIAL, Provenance.VENDOR]
+    told = [(entry.provenance, entry.created_us) for entry in shopper.last_entries if isinstance(entry, SessionSettled)]
+    assert told == [(each, shopper.now_us - TCC_US) for each in (Provenance.PARTIAL, Provenance.PARTIAL, Provenance.VENDOR)]
 
 
 def test_what_was_not_held_is_paid_by_all_buckets_before_it_is_owed() -> None:

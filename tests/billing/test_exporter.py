@@ -508,6 +508,18 @@ async def test_a_new_era_whose_journal_lacks_what_was_exported_is_refused(
     assert files_in(folder) == before
 
 
+async def test_a_new_era_whose_journal_has_another_charge_that_is_no_call_is_refused(
+    accounting: ScriptedAccounting, exporter: Exporter
+) -> None:
+    accounting.append(0, settled(1), write_off(5))
+    await exporter.export()
+    accounting.era = 2
+    accounting.rows[0].pop()
+    accounting.append(0, settled(1), write_off(6))
+    with pytest.raises(EraMismatchError, match="other records than those of"):
+        await exporter.export()
+
+
 async def test_a_journal_of_an_era_before_is_refused(accounting: ScriptedAccounting, exporter: Exporter) -> None:
     accounting.era = 2
     accounting.append(0, settled(1))

@@ -120,10 +120,10 @@ def region_values(region: str) -> dict[str, Any]:
     return merged(_yaml(DEVELOPMENT / "values.yaml"), _yaml(REGIONS / region / "values.yaml"), {"catalog": catalog})
 
 
-def rendered(values: Mapping[str, Any], namespace: str = "cell") -> list[dict[str, Any]]:
+def rendered(values: Mapping[str, Any], namespace: str = "cell", name: str = "tokenline") -> list[dict[str, Any]]:
     """The objects of a release. Errors: `helm_python.HelmError` for values that are refused."""
     with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(dict(values), name="tokenline", namespace=namespace)
+        files = chart.render(dict(values), name=name, namespace=namespace)
     return [
         each for name, text in files.items() if name.endswith(".yaml") for each in yaml.load_all(text, yaml.CSafeLoader) if each
     ]

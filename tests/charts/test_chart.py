@@ -151,6 +151,13 @@ def test_an_ingress_leads_to_each_operation_that_its_callers_have() -> None:
     assert passed_by(ways["tokenline-admin"]) == of_admin
 
 
+_CARRIER: Final = {
+    "address": "https://api.operator.example",
+    "tokenUrl": "https://api.operator.example/token",
+    "clientId": "tokenline",
+    "keySecret": "carrier-key",
+    "peers": [{"ipBlock": {"cidr": "198.51.100.0/24"}}],
+}
 REFUSED = [
     ({"sevices": {}}, "sevices"),
     ({"services": {"edge": {"replica": 3}}}, "replica"),
@@ -185,16 +192,28 @@ REFUSED = [
         "names the file of postgresql.caSecret, which is empty",
     ),
     ({"postgresql": {"peers": []}}, "postgresql.peers is empty: say which pods or addresses postgresql has"),
+    ({"etcd": {"peers": []}}, "etcd.peers is empty: say which pods or addresses etcd has"),
     ({"etcd": {"endpoints": []}}, "endpoints"),
     ({"etcd": {"endpoints": ["http://etcd:2379"]}}, "endpoints"),
     ({"etcd": {"prefix": "tokenline"}}, "prefix"),
     ({"etcd": {"username": "tokenline"}}, "etcd.username and etcd.passwordSecret go together"),
+    ({"etcd": {"passwordSecret": "etcd-password"}}, "etcd.username and etcd.passwordSecret go together"),
+    (
+        {
+            "postgresql": {
+                "url": "postgresql://db/x?sslmode=require&sslrootcert=/etc/tokenline/postgresql/ca.crt",
+                "caSecret": "ca",
+            }
+        },
+        "postgresql.caSecret is set, but postgresql://db/x?sslmode=require",
+    ),
     ({"carrier": {"address": "http://api.operator.example"}}, "address"),
     ({"carrier": {"address": "https://api.operator.example", "steps": "three"}}, "steps"),
     (
         {"carrier": {"address": "https://api.operator.example", "peers": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}},
         "carrier.tokenUrl is empty: carrier.address needs tokenUrl, clientId and keySecret",
     ),
+    *(({"carrier": {**_CARRIER, missing: ""}}, f"carrier.{missing} is empty") for missing in ("clientId", "keySecret")),
     ({"carrier": {"address": "https://api.operator.example"}}, "carrier.peers is empty"),
     ({"services": {"billing": {"config": {"carrier": {}}}}}, "carrier"),
     ({"ingress": {"enabled": True}}, "ingress.host is empty"),

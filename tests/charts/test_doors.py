@@ -54,6 +54,16 @@ def test_each_service_leads_to_its_own_pods(case: str, objects: list[Object]) ->
     assert {name for name, each in annotations.items() if each} == ({"tokenline-edge"} if case == "everything" else set())
 
 
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
+def test_clients_come_in_as_was_chosen_and_operators_from_within(kind: str) -> None:
+    given = {"services": {"edge": {"service": {"type": kind, "nodePort": 30080}}}}
+    services = of_kind(rendered(merged(REQUIRED, given)), "Service")
+    expected = dict.fromkeys(services, "ClusterIP") | {"tokenline-edge": kind}
+    assert {name: each["spec"]["type"] for name, each in services.items()} == expected
+    (port,) = services["tokenline-edge"]["spec"]["ports"]
+    assert port.get("nodePort") == (None if kind == "ClusterIP" else 30080)
+
+
 def test_addresses_lead_to_where_somebody_listens(objects: list[Object]) -> None:
     pods, services = pod_templates(objects), of_kind(objects, "Service")
     followed = set()

@@ -147,6 +147,29 @@ async def test_operations_asked_together_find_their_answers(accounting: Accounti
         assert max(len(request.operations) for request in accounting.requests) <= 1_024
 
 
+async def test_what_is_asked_later_does_not_get_the_answer_to_what_waits(accounting: Accounting, address: str) -> None:
+    accounting.script = lambda operation: None if operation.create.output_tokens_limit == 1 else grants(operation)
+    async with charging(address) as client:
+        assert not client.takes_all_classes
+        await client.create("acct-1", ID, create(2))
+        waits = asyncio.create_task(client.create("acct-1", ID, create(1)))
+        await until(lambda: len(accounting.operations) == 2)
+        for limit in (3, 4, 5):
+            granted = await client.create("acct-1", ID, create(limit))
+            assert isinstance(granted, pb.Granted)
+            assert granted.output_tokens_granted == limit
+        assert not waits.done()
+        numbers = [operation.operation_id for operation in accounting.operations]
+        assert len(set(numbers)) == len(numbers)
+        accounting.script = grants
+        accounting.break_next = True
+        # The stream breaks, and it is asked again.
+        await client.create("acct-1", ID, create(6))
+        granted = await waits
+        assert isinstance(granted, pb.Granted)
+        assert granted.output_tokens_granted == 1
+
+
 async def test_an_owner_that_needs_certificates_is_told_once_and_what_to_do(
     accounting: Accounting, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

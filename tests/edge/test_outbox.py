@@ -77,6 +77,22 @@ async def test_what_is_not_answered_in_time_counts_as_delivered_and_is_sent_on(t
     assert [each.charging_id for each in accounting.operations] == [charging_id]
 
 
+async def test_what_an_owner_takes_and_does_not_answer_is_kept_too(tmp_path: Path, address: str) -> None:
+    # As one that is frozen: its connection stands.
+    accounting = Accounting()  # type: ignore[abstract]
+    accounting.script = lambda each: None
+    path, charging_id = tmp_path / "outbox", new_id()
+    async with serving(accounting, address), charging(address, path, release_timeout_ms=5_000) as client:
+        await until(lambda: client.up)
+        assert await client.release("acct-1", charging_id, 2, pb.ReleaseSession()) is None
+        assert [each.charging_id for each in accounting.operations] == [charging_id]
+        assert kept(path) == [charging_id]
+        accounting.script = grants
+        accounting.break_next = True
+        await client.create("acct-1", new_id(), pb.CreateSession(model_id="m"))
+        await until(lambda: not kept(path))
+
+
 async def test_what_is_answered_in_time_never_touches_the_disk(tmp_path: Path, address: str) -> None:
     accounting = Accounting()  # type: ignore[abstract]
     async with serving(accounting, address), charging(address, tmp_path / "outbox") as client:

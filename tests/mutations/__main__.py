@@ -23,6 +23,7 @@ from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
 from tests.mutations.games import GAMES
 from tests.mutations.identities import IDENTITIES
+from tests.mutations.kept import KEPT
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
 from tests.mutations.members import MEMBERS
@@ -76,6 +77,7 @@ MUTATIONS = (
     *RUNS,
     *RULES,
     *GAMES,
+    *KEPT,
     *ROUTES,
     *OWNERS,
     *DURABILITY,

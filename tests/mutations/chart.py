@@ -5,7 +5,9 @@ from typing import Final
 from tests.mutations.planting import Mutation
 
 _HELPERS: Final = "charts/tokenline/templates/_helpers.tpl"
+_ACCOUNTS: Final = "charts/tokenline/templates/accounts.yaml"
 _AVAILABILITY: Final = "charts/tokenline/templates/availability.yaml"
+_CHECKS: Final = "charts/tokenline/templates/checks.yaml"
 _CLIENT_PATHS: Final = "charts/tokenline/files/client-paths.yaml"
 _INGRESS: Final = "charts/tokenline/templates/ingress.yaml"
 _JOBS: Final = "charts/tokenline/templates/jobs.yaml"
@@ -16,11 +18,15 @@ _WORKLOADS: Final = "charts/tokenline/templates/workloads.yaml"
 _VALUES: Final = "charts/tokenline/values.yaml"
 _STORES: Final = "infra/development/stores.yaml"
 
+_OF_ALREADY_THERE: Final = ("tests/charts/test_already_there.py",)
 _OF_CONFIGURATION: Final = ("tests/charts/test_configuration.py",)
+_OF_DEVELOPMENT: Final = ("tests/charts/test_development.py",)
 _OF_DOORS: Final = ("tests/charts/test_doors.py",)
+_OF_FIELDS: Final = ("tests/charts/test_fields.py",)
 _OF_LIFECYCLE: Final = ("tests/charts/test_lifecycle.py",)
 _OF_NETWORK: Final = ("tests/charts/test_network.py",)
 _OF_PODS: Final = ("tests/charts/test_pods.py",)
+_OF_VALUES: Final = ("tests/charts/test_values.py",)
 
 _BOOKS: Final = "charts/tokenline/templates/books.yaml"
 
@@ -649,4 +655,127 @@ _CONFIGS: Final = (
     ),
 )
 
-CHART: Final = (*_CONNECTIONS, *_RIGHTS, *_LOOKS, *_ENDS, *_DOORS, *_CONFIGS)
+_ALREADY_THERE: Final = (
+    Mutation(
+        "a Secret that is missing is found by pods", _CHECKS, (("{{- if not $secret }}", "{{- if false }}"),), _OF_ALREADY_THERE
+    ),
+    Mutation(
+        "the hash key's Secret may be without its key",
+        _CHECKS,
+        (('$v.secrets.hashKey (list "key")', "$v.secrets.hashKey list"),),
+        _OF_ALREADY_THERE,
+    ),
+    Mutation(
+        "a release takes over another's cell",
+        _CHECKS,
+        (("{{- if ne $owner $.Release.Name }}", "{{- if false }}"),),
+        _OF_ALREADY_THERE,
+    ),
+    Mutation(
+        "a step towards TLS may be left out",
+        _CHECKS,
+        (("{{- if gt (max $from $to) (add1 (min $from $to)) }}", "{{- if false }}"),),
+        _OF_ALREADY_THERE,
+    ),
+    Mutation("an outbox may become ephemeral", _CHECKS, (("{{- if ne $is $shall }}", "{{- if false }}"),), _OF_ALREADY_THERE),
+    Mutation(
+        "an upgrade leaves one pod until an autoscaler speaks",
+        _HELPERS,
+        (("{{- if not $spoken }}\nreplicas:", "{{- if false }}\nreplicas:"),),
+        _OF_ALREADY_THERE,
+    ),
+)
+
+_AROUND: Final = (
+    Mutation(
+        "a development cell's hash key is made anew with each upgrade",
+        "infra/cluster.py",
+        (('    if not kubectl("--namespace", namespace, "get", "secret", name, "--ignore-not-found"):\n', "    if True:\n"),),
+        _OF_DEVELOPMENT,
+    ),
+    Mutation(
+        "a cell that goes takes others' keys in etcd along",
+        "infra/cluster.py",
+        (('f"/tokenline/{namespace}/"', '"/tokenline/"'),),
+        _OF_DEVELOPMENT,
+    ),
+    Mutation("the image runs as root", "Dockerfile", (("USER 10001:10001", "USER 0:0"),), _OF_DEVELOPMENT),
+    Mutation(
+        "the image is made of whatever packages are served",
+        "Dockerfile",
+        (("--require-hashes -r /src/requirements.lock", "-r /src/requirements.lock"),),
+        _OF_DEVELOPMENT,
+    ),
+    Mutation(
+        "development's database takes everybody",
+        _STORES,
+        (("--auth=scram-sha-256", "--auth=trust"),),
+        _OF_DEVELOPMENT,
+    ),
+)
+
+_GIVEN: Final = (
+    Mutation(
+        "the operators' listener is on the node's own address",
+        _WORKLOADS,
+        (("{name: admin, containerPort: 8081}", "{name: admin, containerPort: 8081, hostPort: 8081}"),),
+        _OF_FIELDS,
+    ),
+    Mutation(
+        "authentication starts without its hash key",
+        _HELPERS,
+        (("hashKey }}, defaultMode: 288}", "hashKey }}, defaultMode: 288, optional: true}"),),
+        _OF_FIELDS,
+    ),
+    Mutation(
+        "services are administrators of their namespace",
+        _ACCOUNTS,
+        (
+            (
+                "automountServiceAccountToken: false\n---\n",
+                "automountServiceAccountToken: false\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n"
+                "metadata: {name: tokenline-{{ $name }}, namespace: {{ $.Release.Namespace }}}\n"
+                "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}\n"
+                "subjects: [{kind: ServiceAccount, name: tokenline-{{ $name }}}]\n---\n",
+            ),
+        ),
+        _OF_FIELDS,
+    ),
+    Mutation(
+        "accounts are always cut into 16 slices",
+        _HELPERS,
+        (('"partitions" $values.cell.partitions', '"partitions" 16'),),
+        _OF_VALUES,
+    ),
+    Mutation(
+        "the nightly proof has the admin token of the usual name",
+        _BOOKS,
+        (("{{ .Values.secrets.adminToken }}", "tokenline-admin-token"),),
+        _OF_VALUES,
+    ),
+    Mutation(
+        "the prefix of etcd that was given does not count",
+        _HELPERS,
+        (("$values.etcd.prefix | default", '"" | default'),),
+        _OF_VALUES,
+    ),
+    Mutation(
+        "further settings of billing do not count",
+        _HELPERS,
+        (
+            (
+                "{{- with index $values.services .service }}",
+                '{{- with ternary dict (index $values.services .service) (eq .service "billing") }}',
+            ),
+        ),
+        _OF_VALUES,
+    ),
+    Mutation(
+        "policies of a release select the pods of another",
+        _HELPERS,
+        (("app.kubernetes.io/instance: {{ .root.Release.Name | quote }}", "app.kubernetes.io/instance: tokenline"),),
+        _OF_VALUES,
+    ),
+)
+
+CHART: Final = (*_CONNECTIONS, *_RIGHTS, *_LOOKS, *_ENDS, *_DOORS, *_CONFIGS, *_ALREADY_THERE, *_AROUND, *_GIVEN)

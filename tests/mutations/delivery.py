@@ -181,6 +181,13 @@ _OF_LANES: Final = (
         "tests/edge/dialects/test_chat_answer.py",
     ),
     one("who asks a turn later travels alone", _LANE, "_TURNS_GATHERED: Final = 2", "_TURNS_GATHERED: Final = 0", _IN_LANE),
+    one(
+        "an operation has the number of one that waits",
+        _CLIENT,
+        "        self._last_operation_id += 1\n        message.operation_id = operation_id = self._last_operation_id\n",
+        "        message.operation_id = operation_id = len(self._unanswered) + 1\n",
+        _IN_CHARGING,
+    ),
     one("what is being written is not known to accounting", _LANE, "                        operation.sent += 1\n", "", _IN_LANE),
 )
 
@@ -190,6 +197,13 @@ _OF_OUTBOX: Final = (
         _CLIENT,
         "            if operation.answered:\n                # It was answered meanwhile.\n",
         "            if False:\n                # It was answered meanwhile.\n",
+        _IN_OUTBOX,
+    ),
+    one(
+        "a Release that an owner took is not kept",
+        _CLIENT,
+        "        if self._outbox is not None:\n            self._to_outbox.add(operation)\n",
+        "        if self._outbox is not None and operation.lane is None:\n            self._to_outbox.add(operation)\n",
         _IN_OUTBOX,
     ),
     one(

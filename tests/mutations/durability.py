@@ -48,6 +48,20 @@ _OF_STORES: Final = (
         _IN_SQLITE,
     ),
     one(
+        "a commit that failed is in the way of all others",
+        _SQLITE,
+        '            self._connection.execute("COMMIT")\n        except sqlite3.Error as error:\n            self._roll_back()\n',
+        '            self._connection.execute("COMMIT")\n        except sqlite3.Error as error:\n',
+        _IN_SQLITE,
+    ),
+    one(
+        "half a migration stays",
+        _SQLITE,
+        'f"BEGIN IMMEDIATE;\\n{migration};\\nPRAGMA user_version = {number + 1};\\nCOMMIT;"',
+        'f"{migration};\\nPRAGMA user_version = {number + 1};"',
+        _IN_SQLITE,
+    ),
+    one(
         "a server may lose what it has not synchronised",
         _POSTGRESQL,
         '("fsync", "synchronous_commit", "full_page_writes")',

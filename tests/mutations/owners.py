@@ -2,22 +2,28 @@
 
 from typing import Final
 
-from tests.mutations.planting import one
+from tests.mutations.planting import Mutation, one
 
 _COORDINATOR: Final = "services/accounting/cell/coordinator.py"
 _SERVER_GROUPS: Final = "services/accounting/cell/server_groups.py"
 _ANSWERS: Final = "services/accounting/writer/answers.py"
+_COMMITTER: Final = "services/accounting/writer/committer.py"
 _CHECKPOINTS: Final = "services/accounting/writer/checkpoints.py"
 _DUE: Final = "services/accounting/writer/due.py"
 _HOLDINGS: Final = "services/accounting/writer/holdings.py"
 _METRICS: Final = "services/accounting/writer/metrics.py"
 _OWNER: Final = "services/accounting/writer/owner.py"
 _PARTITION: Final = "services/accounting/writer/partition.py"
+_RECOVERY: Final = "services/accounting/writer/recovery.py"
+_RESIDENTS: Final = "services/accounting/writer/residents.py"
 _TRANSFERS: Final = "services/accounting/writer/transfers.py"
 _WAITING: Final = "services/accounting/writer/waiting.py"
 _IN_MEMBERSHIP: Final = "tests/accounting/cell/test_membership.py"
 _IN_HANDING_OVER: Final = "tests/accounting/writer/test_handing_over.py"
 _IN_LOW_WATER: Final = "tests/accounting/writer/test_low_water.py"
+_IN_OWNER: Final = "tests/accounting/writer/test_owner.py"
+_IN_RESIDENCY: Final = "tests/accounting/writer/test_residency.py"
+_IN_SOME: Final = "tests/accounting/writer/test_some_partitions.py"
 _IN_REFUSALS: Final = "tests/accounting/writer/test_refusals.py"
 _IN_TRANSFERS: Final = "tests/accounting/writer/test_transfers.py"
 
@@ -481,6 +487,101 @@ _OF_MEMBERSHIP: Final = (
     ),
 )
 
+_OF_SOME_PARTITIONS: Final = (
+    one(
+        "where one partition of a commit was written, all are told so",
+        _COMMITTER,
+        "given[3] if given[0].part_id in held else failed",
+        "given[3] if held else failed",
+        _IN_SOME,
+    ),
+    one(
+        "what was never written counts as committed",
+        _COMMITTER,
+        "            if partition.part_id in held:\n                self._holdings.note_committed(partition)\n",
+        "            self._holdings.note_committed(partition)\n",
+        _IN_SOME,
+    ),
+    one(
+        "who was told of a loss gets an answer, too",
+        _ANSWERS,
+        "        self.waiting = [given for given in self.waiting if given[0] not in partitions]\n",
+        "",
+        _IN_SOME,
+    ),
+    one(
+        "a partition is taken in the middle of a recovery",
+        _HOLDINGS,
+        "        async with self._claiming:\n            claimed = await",
+        "        if True:\n            claimed = await",
+        _IN_SOME,
+    ),
+    one(
+        "a partition is given in the middle of its recovery",
+        _HOLDINGS,
+        "        async with self._claiming:\n            # Partitions that were",
+        "        if True:\n            # Partitions that were",
+        _IN_SOME,
+    ),
+    one(
+        "what was asked for and not got is claimed",
+        _HOLDINGS,
+        "for claim in claims if claim.part_id in partitions)",
+        "for claim in claims)",
+        _IN_SOME,
+    ),
+)
+
+_OF_MEMORY: Final = (
+    Mutation(
+        "an account leaves memory while it is being saved",
+        _COMMITTER,
+        (
+            (
+                "        try:\n            held = await",
+                "        for each in written:\n            each.shrink()\n        try:\n            held = await",
+            ),
+            ("        for partition in written:\n            partition.shrink()\n\n", "\n"),
+        ),
+        (_IN_RESIDENCY,),
+    ),
+    one(
+        "what was packed stays beside the account that is in use",
+        _RESIDENTS,
+        "self._packed.pop(account_id, None)",
+        "self._packed.get(account_id)",
+        _IN_RESIDENCY,
+    ),
+    one(
+        "what is due on an account that was packed waits for its user",
+        _PARTITION,
+        "            self.enter(account)\n        return account",
+        "            self.residents.add(account)\n        return account",
+        _IN_RESIDENCY,
+    ),
+    one(
+        "a checkpoint is read again in the middle of a tail",
+        _RECOVERY,
+        " for entry in entries} - accounts.keys()",
+        " for entry in entries}",
+        _IN_LOW_WATER,
+    ),
+    one(
+        "rows that are missing at the end are passed over",
+        _RECOVERY,
+        '            raise JournalError(f"journal row {partition.part_id}/{after_seq + 1} is missing")\n        decoded',
+        "            break\n        decoded",
+        _IN_OWNER,
+    ),
+    one(
+        "the last time before a restart is forgotten",
+        _PARTITION,
+        "        self._last_time_us = claimed.last_time_us\n",
+        "        self._last_time_us = 0\n",
+        _IN_OWNER,
+    ),
+)
+
 _OF_READERS: Final = (
     one(
         "the journal is read in one long turn",
@@ -491,4 +592,12 @@ _OF_READERS: Final = (
     ),
 )
 
-OWNERS: Final = (*_OF_READERS, *_OF_THE_TAIL, *_OF_HAND_OVERS, *_OF_TRANSFERS, *_OF_MEMBERSHIP)
+OWNERS: Final = (
+    *_OF_READERS,
+    *_OF_THE_TAIL,
+    *_OF_MEMORY,
+    *_OF_SOME_PARTITIONS,
+    *_OF_HAND_OVERS,
+    *_OF_TRANSFERS,
+    *_OF_MEMBERSHIP,
+)

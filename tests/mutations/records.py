@@ -237,6 +237,13 @@ _OF_RECORDS: Final = (
     one("a journal may end before it said", _JOURNAL, "        if place[0] != to_seq:", "        if False:", _IN_EXPORTER),
     one("an era before is gone on with", _EXPORTER, "        if cursor.era > listing.era:", "        if False:", _IN_EXPORTER),
     one(
+        "an era's other charges are not compared",
+        _EXPORTER,
+        "                    same = same and builder.rows.items == await self._store.items(*span)\n",
+        "                    pass\n",
+        _IN_EXPORTER,
+    ),
+    one(
         "an era that lacks what was exported is gone on with",
         _EXPORTER,
         "            if not same:",

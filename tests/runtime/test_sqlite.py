@@ -13,8 +13,8 @@ from services.accounting.journal.sqlite import SqliteStore as AccountingStore
 from services.authentication.sqlite_store import SqliteStore as AuthenticationStore
 from services.billing.sqlite_store import SqliteStore as BillingStore
 from services.edge.charging.outbox import Outbox
-from services.runtime.errors import ServiceError
-from services.runtime.sqlite import Database
+from services.runtime.errors import SchemaError, ServiceError
+from services.runtime.sqlite import Database, schema_version
 from tokenline.errors.v1 import errors_pb2
 
 _FULL = 2
@@ -154,6 +154,24 @@ async def test_cached_work_that_fails_leaves_nothing(database: Database, tmp_pat
     assert _committed(tmp_path / "it") == ["one"]
 
 
+async def test_a_commit_that_fails_leaves_nothing_and_is_in_nobodys_way(tmp_path: Path) -> None:
+    # SQLite looks for what a word stands for when it commits, and then lets the transaction be.
+    refers = "CREATE TABLE meaning (word TEXT REFERENCES word (word) DEFERRABLE INITIALLY DEFERRED)"
+    database = await Database.open(tmp_path / "it", [f"{_TABLE}; CREATE UNIQUE INDEX one_word ON word (word); {refers}"])
+
+    def means_nothing(connection: sqlite3.Connection) -> None:
+        _add(connection, "never")
+        connection.execute("INSERT INTO meaning VALUES ('a word that is not there')")
+
+    for write in (database.write_cached, database.write):
+        with pytest.raises(ServiceError, match="FOREIGN KEY"):
+            await write(means_nothing)
+        await write(partial(_add, word="next"))
+        assert _committed(tmp_path / "it").pop() == "next"
+        await database.write(lambda connection: connection.execute("DELETE FROM word").close())
+    await database.close()
+
+
 async def test_the_loop_goes_on_while_another_process_has_the_file(database: Database, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "it", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -191,6 +209,18 @@ async def test_a_caller_that_leaves_during_the_commit_breaks_nothing(database: D
         await asyncio.wait([left])
         await database.write_cached(lambda connection: None)
     assert await database.read(_words) == [str(number) for number in range(20)]
+
+
+async def test_of_a_migration_that_fails_nothing_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    twice = "CREATE TABLE number (number INTEGER PRIMARY KEY); INSERT INTO number VALUES (1); INSERT INTO number VALUES (1)"
+    with pytest.raises(SchemaError, match="UNIQUE"):
+        await Database.open(path, [_TABLE, twice])
+    assert schema_version(path) == 1
+    once = twice.removesuffix("; INSERT INTO number VALUES (1)")
+    database = await Database.open(path, [_TABLE, once])
+    assert await database.read(lambda connection: connection.execute("SELECT number FROM number").fetchall()) == [(1,)]
+    await database.close()
 
 
 async def test_a_migration_of_several_transactions_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:

@@ -99,3 +99,7 @@ def test_the_cycle_of_a_time_is_found_however_far_it_is(days: int) -> None:
 def test_days_are_counted_by_the_calendar() -> None:
     assert days_of(SHANGHAI, us("2026-11-18 23:59"), us("2026-12-01 00:00")) == 13
     assert days_of(BERLIN, us("2026-03-29 00:00", BERLIN), us("2026-03-30 00:00", BERLIN)) == 1
+    # Not by their hours, of which that day in March has 23, one in October has 25, and a part of a day any number.
+    assert days_of(BERLIN, us("2026-10-25 00:00", BERLIN), us("2026-10-26 00:00", BERLIN)) == 1
+    assert days_of(SHANGHAI, us("2026-11-18 12:00"), us("2026-11-19 13:00")) == 1
+    assert days_of(SHANGHAI, us("2026-11-18 12:00"), us("2026-11-19 11:00")) == 1

@@ -246,15 +246,18 @@ def test_nothing_is_learned_of_a_session_that_was_swept() -> None:
 NIGHT_US = (START_US // DAY + 1) * DAY
 
 
-def owing_by_night(*, at_end: bool) -> Ledger:
-    """One yuan a token, three from 1:00 to 2:00 of each day in UTC, which begins half a minute after the ledger's time."""
+def owing_by_night(*, at_end: bool, vendors: tuple[str, ...] = ("one",)) -> Ledger:
+    """One yuan a token, three from 1:00 to 2:00 of each day in UTC, which begins half a minute after the ledger's time.
+
+    Calls of the vendor "two" have the prices of their end, and `at_end` those of "one".
+    """
     every_day = Hours(frozenset(range(7)), 60, 120)
     version = TariffVersion(0, {"flat": flat(EACH, CNY)}, (TariffWindow((every_day,), {"flat": flat(3 * EACH, CNY)}),))
     ledger = Ledger(
         catalog_of(
             offering({"flat": flat(EACH)}),
-            wholesale={"flat": (("one", "m", Schedule(CNY, (version,))),)},
-            priced_at_end=frozenset({"one"} if at_end else ()),
+            wholesale={"flat": tuple((vendor, "m", Schedule(CNY, (version,))) for vendor in vendors)},
+            priced_at_end=frozenset({"one", "two"} if at_end else {"two"}),
         )
     )
     ledger.grant(1_000 * UNIT)
@@ -269,6 +272,15 @@ def test_a_vendor_is_owed_by_the_prices_of_a_calls_start_or_of_its_end(at_end: b
     ledger.pass_time(30 * SECOND)
     release = release_command(charging_id, 2, usage(3))
     ledger.ask(msgspec.structs.replace(release, attempts=(VendorAttempt("one", "m", "answered", 200, 1),)))
+    assert owed(ledger) == [amount]
+
+
+@pytest.mark.parametrize(("vendor", "amount"), [("one", 3), ("two", 9)])
+def test_of_two_vendors_each_is_owed_by_the_prices_of_its_own_time(vendor: str, amount: int) -> None:
+    ledger = owing_by_night(at_end=False, vendors=("one", "two"))
+    charging_id, _ = ledger.create(10, 10)
+    ledger.pass_time(30 * SECOND)
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=tried((vendor, "m", "answered"))))
     assert owed(ledger) == [amount]
 
 

@@ -77,6 +77,26 @@ async def test_of_a_row_that_is_in_a_checkpoint_no_entry_is_applied_again(desk: 
 
 
 @in_virtual_time
+async def test_a_tail_of_more_rows_than_are_read_at_once_is_replayed_over_one_checkpoint(desk: Desk) -> None:
+    await desk.start(partitions=1)
+    await desk.open(10_000)
+    await desk.owner.stop()
+    await desk.kill()
+    assert ACCOUNT_ID in desk.store._checkpoints[0]
+    await desk.start(partitions=1, checkpoint_age_ms=3_600_000)
+    (before,) = await desk.store.partitions()
+    for _ in range(1_010):
+        await desk.ask(event(desk, 1))
+    await desk.kill()
+    (after,) = await desk.store.partitions()
+    assert after.next_seq - after.low_water == 1_010
+    assert after.low_water == before.next_seq
+    await desk.start(partitions=1)
+    assert await consumed(desk, ACCOUNT_ID) == [1_010]
+    await desk.audit()
+
+
+@in_virtual_time
 async def test_a_second_crash_finds_all_rows_of_an_account_that_was_replayed(desk: Desk) -> None:
     await desk.start(partitions=1)
     for account_id in MANY:

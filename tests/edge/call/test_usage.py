@@ -407,3 +407,46 @@ def test_what_a_client_that_left_did_not_get_is_not_reported_on_the_way() -> Non
     of_steps.add(Step(said="word " * 400))
     assert of_steps.so_far() == before
     assert before[3] == estimate(size_of("word " * 40))
+
+
+def test_a_client_that_left_pays_its_part_of_the_last_count() -> None:
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(said="word " * 10))
+    of_steps.leave()
+    # It was sent half of what the first count has, and a quarter of what the last one has.
+    for words, counted in ((10, 40), (20, 80)):
+        of_steps.add(Step(said="word " * words, counted=vendor_count(counted)))
+    used = of_steps.used()
+    assert (used.charged, used.unpaid) == ((3, 0, 0, 20, 0), (0, 0, 0, 60, 0))
+
+
+def test_the_last_of_several_counts_of_the_input_holds() -> None:
+    of_steps = meter_of(Counted())
+    for input_tokens in (100, 80):
+        of_steps.add(Step(said="word ", counted=VendorCount((input_tokens, 0, 0, 2, 0), has_input=True, has_output=True)))
+    assert of_steps.used().charged == (80, 0, 0, 2, 0)
+
+
+def test_a_count_that_cannot_be_true_takes_those_before_with_it() -> None:
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(said="word " * 10, counted=vendor_count(30)))
+    of_steps.add(Step(said="word " * 100, counted=vendor_count(1)))
+    used = of_steps.used()
+    assert (used.charged, used.doubts) == ((3, 0, 0, 110, 0), ("output_too_small",))
+
+
+def test_no_more_is_reported_on_the_way_than_is_held() -> None:
+    # A sweep charges what was reported, and an estimate must leave nothing owed.
+    of_steps = Meter(InputTokens(9, 3, 5), 1, Counted(), input_max=100_000, output_max=100_000, output_held=lambda: 5)
+    of_steps.add(Step(said="word " * 50))
+    assert of_steps.so_far() == (3, 0, 0, 5, 0)
+    # The vendor's own count is what it is.
+    of_steps.add(Step(counted=vendor_count(50)))
+    assert of_steps.so_far() == (3, 0, 0, 50, 0)
+
+
+def test_images_are_counted_so_far() -> None:
+    of_images = image_meter(Measure.TOKEN)
+    for images in (1, 2):
+        of_images.add(image_step(counted=False, images=images))
+    assert of_images.used().charged == (3, *(0,) * (INDEX["image_output"] - 1), 2 * 1_000)

@@ -32,10 +32,12 @@ NAMES = (
 with tempfile.TemporaryDirectory() as name:
     load_libraries(Path(name) / "compiled")
     made = {each.name: each for each in mutants_of(FILE, (ROOT / FILE).read_text(encoding="utf-8"))}
-    unchanged = [Mutant(FILE, name, (1, 99), True, 0, 0, "") for name in ("as it is", "beyond the number that is asked for")]
-    mutants = [*(made[name] for name in NAMES), *unchanged]
+    no_python = made[NAMES[1]]._replace(replacement="(")
+    imported = Mutant(FILE, "as it is, with lines that an import runs", (1, 99), True, 0, 0, "")
+    unchanged = [imported._replace(name="as it is", lines=made[NAMES[1]].lines), imported, imported._replace(name="one more")]
+    mutants = [*(made[name] for name in NAMES), no_python, *unchanged]
     tests = Tests(Path(name), ["tests/accounting/core/test_cycles.py"])
-    for trial in try_all(mutants, 4, tests, Path(name)):
+    for trial in try_all(mutants, 5, tests, Path(name)):
         print(mutants.index(trial.mutant), trial.outcome.value, trial.said.partition("::")[2].partition("[")[0])
 """
 
@@ -47,7 +49,9 @@ def test_a_mutant_is_noticed_or_survives_or_takes_too_long_or_is_no_module() -> 
         "1 noticed test_days_are_counted_by_the_calendar",
         "2 noticed test_calendar_cycles_end_at_the_calendar_s_periods",
         "3 timed out ",
-        "4 survived ",
+        "4 stillborn ",
+        "5 survived ",
+        "6 survived ",
     ], done.stderr
 
 

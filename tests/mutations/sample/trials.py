@@ -1,33 +1,35 @@
-"""Tries mutants, each in a child of this process, which has the libraries from the start.
+"""Tries mutants, each in a child of its own, and tells what became of them; no file is written.
 
-The child compiles the mutant's text in place of the file's; no file is written. Its verdict does not depend on what else the
-machine does: time limits count the child's own CPU, and Hypothesis makes the same examples each time.
+Most are tried in a process that has all tests (`warm`). One that runs at the import of a module, or while tests are collected, is
+compiled in place of that module in a process that has the libraries alone.
 """
 
 import gc
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import entry_points
 from importlib.util import spec_from_file_location
+from itertools import islice
 from pathlib import Path
 from types import CodeType
 from typing import Final, NamedTuple
 
 import coverage
-import hypothesis
 import pytest
 
 from tests.mutations.planting import ROOT
+from tests.mutations.sample import children
 from tests.mutations.sample.mutants import Mutant
+from tests.mutations.sample.runs import Chosen, bound_this_process, measure, pytest_code
+from tests.mutations.sample.warm import Warm
 
 # The quick tests of the modules of money.
 TESTS: Final = ("tests/accounting/core", "tests/edge/call")
@@ -42,16 +44,8 @@ _LIBRARIES: Final = (
     "prometheus_client",
     "yaml",
 )
-# CPU for importing and collecting, and for a test beside this many times what it takes with the code as it is.
-_CPU_S: Final = 15
-_TEST_CPU_S: Final = 3
-_TEST_CPU_TIMES: Final = 5
 # Slower tests come last, because most mutants are noticed by quick ones.
 _QUICK_CPU_S_MAX: Final = 0.1
-# A test that waits for ever takes no CPU; a machine with other work to do makes all of them wait.
-_ALARM_TIMES: Final = 10
-# A loop that gathers without an end stops here, beyond what the child has from the start.
-_MEMORY_BYTES_MAX: Final = 2 << 30
 # Exit codes of a child, beyond pytest's.
 _STILLBORN: Final = 64
 # Without a test that ran, nobody noticed anything.
@@ -96,147 +90,54 @@ def load_libraries(compiled: Path) -> None:
     gc.freeze()
 
 
-class _Run:
-    """A run of pytest in a child: the same examples each time, none of which is kept or made smaller."""
-
-    def __init__(self, output: Path) -> None:
-        self._output = output
-
-    def pytest_sessionstart(self) -> None:
-        """Comes after `tests/conftest.py` and before the tests are imported, which take their settings from this."""
-        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-        hypothesis.settings.register_profile("mutants", hypothesis.settings(), derandomize=True, database=None, phases=phases)
-        hypothesis.settings.load_profile("mutants")
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Tells of a file of tests that cannot be imported."""
-        if report.failed:
-            self._output.write_text(report.nodeid, encoding="utf-8")
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Tells of the first test that fails."""
-        if report.failed:
-            self._output.write_text(report.nodeid, encoding="utf-8")
-
-
-class _Measured(_Run):
-    """A run of all tests with the code as it is, which measures them."""
-
-    def __init__(self, output: Path, measured: coverage.Coverage) -> None:
-        super().__init__(output)
-        self._coverage = measured
-        self.cpu_s: dict[str, float] = {}
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Names the lines that a test runs, with its fixtures, and takes its time."""
-        self._coverage.switch_context(item.nodeid)
-        before = time.process_time()
-        try:
-            return (yield)
-        finally:
-            self.cpu_s[item.nodeid] = time.process_time() - before
-            self._coverage.switch_context("")
-
-
-class _Chosen(_Run):
-    """A run of some tests alone, each of which has its time."""
-
-    def __init__(self, output: Path, cpu_s: Mapping[str, float]) -> None:
-        super().__init__(output)
-        self._cpu_s = cpu_s
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leaves the chosen tests."""
-        items[:] = [item for item in items if item.nodeid in self._cpu_s]
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Ends the process if the test takes too long."""
-        _limit(_TEST_CPU_S + _TEST_CPU_TIMES * self._cpu_s[item.nodeid])
-        try:
-            return (yield)
-        finally:
-            _limit(_CPU_S)
-
-
-def _limit(cpu_s: float) -> None:
-    """Ends this process once it has used this much CPU from now on, or stood still for long."""
-    signal.setitimer(signal.ITIMER_PROF, cpu_s)
-    signal.setitimer(signal.ITIMER_REAL, cpu_s * _ALARM_TIMES)
-
-
 class Tests:
     """The tests that may notice a mutant: those that run its lines."""
 
     def __init__(self, folder: Path, files: Sequence[str] = TESTS) -> None:
         """Runs the tests of these files once, in a child, with files in the folder. Errors: `FailedAsItIsError`."""
-        self._folder = folder
-        self._files = files
+        self.files = files
         said = folder / "said"
-        child = _child(lambda: self._measure(said), folder / "pytest")
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
-            raise FailedAsItIsError(f"{said.read_text() if said.exists() else 'pytest'}\n{(folder / 'pytest').read_text()}")
-        self._cpu_s: Mapping[str, float] = json.loads((folder / "cpu_s").read_bytes())
+        _wait(children.start(partial(measure, files, folder, said), folder / "pytest"), folder / "pytest", said)
+        self.cpu_s: Mapping[str, float] = json.loads((folder / "cpu_s").read_bytes())
         self._data = coverage.CoverageData(str(folder / "coverage"))
         self._data.read()
+        # By file and line, the tests that run it; "" stands for imports and for collecting tests.
+        self._by_line: dict[str, dict[int, list[str]]] = {}
 
     def __len__(self) -> int:
         """The number of tests."""
-        return len(self._cpu_s)
-
-    def _measure(self, said: Path) -> int:
-        measured = coverage.Coverage(str(self._folder / "coverage"), config_file=False, include=[f"{ROOT}/services/*"])
-        run = _Measured(said, measured)
-        measured.start()
-        code = _pytest(self._files, run)
-        measured.stop()
-        measured.save()
-        (self._folder / "cpu_s").write_text(json.dumps(run.cpu_s), encoding="utf-8")
-        return code
+        return len(self.cpu_s)
 
     def of(self, mutant: Mutant) -> list[dict[str, float]]:
         """The tests that run a line of the mutant, or all for one that runs at the import, with the CPU that they take, in seconds.
 
         They are by file: quick tests first, then slow ones, of each the file with the most of them first.
         """
-        by_line = self._data.contexts_by_lineno(str(ROOT / mutant.file))
-        first, last = mutant.lines
-        in_lines = {test for line in range(first, last + 1) for test in by_line.get(line, ()) if test}
         groups: dict[tuple[bool, str], dict[str, float]] = {}
-        for test in sorted(in_lines if mutant.in_function else self._cpu_s):
-            cpu_s = self._cpu_s[test]
+        for test in sorted(self._that_run(mutant) - {""} if mutant.in_function else self.cpu_s):
+            cpu_s = self.cpu_s[test]
             groups.setdefault((cpu_s > _QUICK_CPU_S_MAX, _file_of(test)), {})[test] = cpu_s
         return [groups[key] for key in sorted(groups, key=lambda key: (key[0], -len(groups[key]), key[1]))]
+
+    def alone_run(self, mutant: Mutant) -> bool:
+        """Whether nothing but tests runs the mutant: no import, and no collecting of tests."""
+        return mutant.in_function and "" not in self._that_run(mutant)
+
+    def _that_run(self, mutant: Mutant) -> set[str]:
+        if (by_line := self._by_line.get(mutant.file)) is None:
+            by_line = self._by_line[mutant.file] = self._data.contexts_by_lineno(str(ROOT / mutant.file))
+        first, last = mutant.lines
+        return {test for line in range(first, last + 1) for test in by_line.get(line, ())}
 
 
 def _file_of(test: str) -> str:
     return test.partition("::")[0]
 
 
-def _pytest(arguments: Sequence[str], run: _Run) -> int:
-    # Nobody reads what a test says of a mutant, so its asserts are left as they are.
-    return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--assert=plain", "--tb=short", *arguments], plugins=[run]))
-
-
-def _child(work: Callable[[], int], output: Path) -> int:
-    """Starts a child that does the work and ends with its code; returns its number."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = 70
-    try:
-        os.setsid()
-        with Path(os.devnull).open("rb") as nothing, output.open("wb") as file:
-            os.dup2(nothing.fileno(), 0)
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        code = work()
-        sys.stdout.flush()
-    finally:
-        # Nothing of the parent's is to be ended here.
-        os._exit(code)
+def _wait(child: int, output: Path, said: Path) -> None:
+    """Waits for a child. Errors: `FailedAsItIsError`."""
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+        raise FailedAsItIsError(f"{said.read_text() if said.exists() else 'pytest'}\n{output.read_text()}")
 
 
 class _Finder(MetaPathFinder):
@@ -264,11 +165,8 @@ class _Loader(SourceFileLoader):
         return self._code
 
 
-def _try(mutant: Mutant, tests: Sequence[Mapping[str, float]], said: Path) -> int:
-    _limit(_CPU_S)
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    most = pages * resource.getpagesize() + _MEMORY_BYTES_MAX
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+def _import_and_try(mutant: Mutant, tests: Sequence[Mapping[str, float]], folder: Path) -> int:
+    bound_this_process()
     file = ROOT / mutant.file
     name = mutant.file.removesuffix(".py").replace("/", ".")
     try:
@@ -277,38 +175,54 @@ def _try(mutant: Mutant, tests: Sequence[Mapping[str, float]], said: Path) -> in
         importlib.import_module(name)
     except Exception:
         return _STILLBORN
+    said = folder / str(os.getpid())
     # A file at a time, since most mutants are noticed in the first: to collect tests takes longer than to run most of them.
-    codes = (_pytest([_file_of(next(iter(chosen)))], _Chosen(said, chosen)) for chosen in tests)
+    codes = (pytest_code([_file_of(next(iter(chosen)))], Chosen(said, chosen)) for chosen in tests)
     return next((code for code in codes if code not in _UNNOTICED), pytest.ExitCode.OK)
 
 
 def try_all(mutants: Iterable[Mutant], count: int, tests: Tests, folder: Path) -> Iterator[Trial]:
     """Tries the first `count` mutants that are not stillborn, as many at once as it has processors; yields what ends first."""
     waiting = iter(mutants)
-    running: dict[int, Mutant] = {}
-    lived = 0
-    while True:
-        while (
-            len(running) < len(os.sched_getaffinity(0))
-            and lived + len(running) < count
-            and (mutant := next(waiting, None)) is not None
-        ):
-            if not (chosen := tests.of(mutant)):
-                lived += 1
-                yield Trial(mutant, Outcome.SURVIVED, "no test runs its lines")
-                continue
-            running[_start(mutant, chosen, folder)] = mutant
-        if not running:
-            return
-        child, status = os.wait()
-        mutant = running.pop(child)
-        trial = _ended(mutant, os.waitstatus_to_exitcode(status), folder / str(child))
-        lived += trial.outcome is not Outcome.STILLBORN
-        yield trial
+    tried = list(islice(waiting, count))
+    while tried:
+        chosen = {mutant: tests.of(mutant) for mutant in tried}
+        yield from (Trial(mutant, Outcome.SURVIVED, "no test runs its lines") for mutant in tried if not chosen[mutant])
+        imported = [mutant for mutant in tried if chosen[mutant] and not tests.alone_run(mutant)]
+        others = {mutant: chosen[mutant] for mutant in tried if chosen[mutant] and tests.alone_run(mutant)}
+        yield from _try_warm(others, imported, tests, folder)
+        stillborn = 0
+        starting = ((mutant, partial(_import_and_try, mutant, chosen[mutant], folder)) for mutant in imported)
+        for mutant, child, code in children.ends(starting):
+            stillborn += code == _STILLBORN
+            yield _ended(mutant, code, folder / str(child))
+        tried = list(islice(waiting, stillborn))
 
 
-def _start(mutant: Mutant, tests: Sequence[Mapping[str, float]], folder: Path) -> int:
-    return _child(lambda: _try(mutant, tests, folder / str(os.getpid())), Path(os.devnull))
+def _try_warm(
+    chosen: Mapping[Mutant, Sequence[Iterable[str]]], refused: list[Mutant], tests: Tests, folder: Path
+) -> Iterator[Trial]:
+    """Tries mutants, with the tests chosen for each, in a process that has all tests; adds those that it refuses to `refused`."""
+    if not chosen:
+        return
+    mutants = list(chosen)
+    told_by, told = os.pipe()
+
+    def warm() -> int:
+        each = [(mutant, [test for group in groups for test in group]) for mutant, groups in chosen.items()]
+        with os.fdopen(told, "w", encoding="utf-8") as lines:
+            # Children write what tests print nowhere, and not to a file that they share.
+            return pytest_code(["-s", *tests.files], Warm(folder / "said", tests.cpu_s, each, folder, lines))
+
+    child = children.start(warm, folder / "warm")
+    os.close(told)
+    with os.fdopen(told_by, encoding="utf-8") as lines:
+        for index, tried, code in map(json.loads, lines):
+            if code is None:
+                refused.append(mutants[index])
+            else:
+                yield _ended(mutants[index], code, folder / str(tried))
+    _wait(child, folder / "warm", folder / "said")
 
 
 def _ended(mutant: Mutant, code: int, said: Path) -> Trial:

@@ -1,0 +1,263 @@
+"""Faults of what accounts, sessions and meters keep from one step to the next, found by leaving statements out."""
+
+from typing import Final
+
+from tests.mutations.planting import one
+
+_ACCOUNT_BUCKETS: Final = "services/accounting/core/account/buckets.py"
+_ACCOUNT_DUE: Final = "services/accounting/core/account/due.py"
+_ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
+_ACCOUNT_SESSIONS: Final = "services/accounting/core/account/sessions.py"
+_BALANCE: Final = "services/accounting/core/balance.py"
+_EDGE_CALL_CALL: Final = "services/edge/call/call.py"
+_EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
+_LIMITS: Final = "services/accounting/core/limits.py"
+_OFFERINGS: Final = "services/accounting/core/offerings.py"
+_SALES_OPENINGS: Final = "services/accounting/core/sales/openings.py"
+_SALES_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
+_SALES_SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
+_SESSIONS_HOPE: Final = "services/accounting/core/sessions/hope.py"
+_SESSIONS_RECORDS: Final = "services/accounting/core/sessions/records.py"
+_SESSIONS_SETTLE: Final = "services/accounting/core/sessions/settle.py"
+_IN_CHARGING: Final = "tests/accounting/core/test_charging_kept.py"
+_IN_SALES: Final = "tests/accounting/core/test_sales_kept.py"
+_IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
+_IN_USAGE: Final = "tests/edge/call/test_usage.py"
+_IN_CAPS: Final = "tests/accounting/core/test_caps.py"
+_IN_WINDOWS: Final = "tests/edge/call/test_windows.py"
+_IN_OPEN_ROUTES: Final = "tests/edge/routing/test_open_routes.py"
+
+KEPT: Final = (
+    one(
+        "a pack is refunded for the last of its allowances",
+        _ACCOUNT_BUCKETS,
+        "order.bucket_ids = (*order.bucket_ids, bucket.bucket_id)",
+        "order.bucket_ids = (bucket.bucket_id,)",
+        _IN_SALES,
+    ),
+    one(
+        "a top-up of a bucket renews nothing",
+        _ACCOUNT_BUCKETS,
+        'entry.repaid))\n    if bucket.unit.startswith("CURRENCY"):\n        retry_suspended(account, entry.time_us)\n',
+        "entry.repaid))\n",
+        _IN_SALES,
+    ),
+    one(
+        "a renewal under another offering keeps the payments before",
+        _ACCOUNT_SALES,
+        " and entry.time_us < before.cycle_end_us\n",
+        "\n",
+        _IN_SALES,
+    ),
+    one(
+        "a cycle goes back as the one before was paid",
+        _ACCOUNT_SALES,
+        "        subscription.payment = subscription.next_payment\n",
+        "",
+        _IN_SALES,
+    ),
+    one(
+        "each coin gives a suspended subscription more time",
+        _ACCOUNT_SALES,
+        '    if subscription.state != "suspended":\n        subscription.state = "suspended"\n        subscription.grace_end_us',
+        '    if True:\n        subscription.state = "suspended"\n        subscription.grace_end_us',
+        _IN_SALES,
+    ),
+    one(
+        "limits of an ended subscription hold on",
+        _ACCOUNT_SALES,
+        "    account.unused_until_us = unused_until_us(account)\n    account.forget_derived()\n\n\nAPPLY",
+        "    account.unused_until_us = unused_until_us(account)\n\n\nAPPLY",
+        _IN_SALES,
+    ),
+    one(
+        "what may live on waits for a call",
+        _ACCOUNT_DUE,
+        "        and not any(allowance.rollover_cap for allowance in terms.allowances)\n",
+        "",
+        _IN_SALES,
+    ),
+    one(
+        "what a call holds does not live on",
+        _SALES_RENEWALS,
+        "max(0, bucket.remaining - bucket.rollover_cap), end_us",
+        "max(0, bucket.remaining + bucket.reserved - bucket.rollover_cap), end_us",
+        _IN_SALES,
+    ),
+    one(
+        "a share of a month goes back as a whole one after a change",
+        _SALES_OPENINGS,
+        "CycleStarted(account.account_id, now_us, subscription_id, 1, span.end_us, span.price, span.days)",
+        "CycleStarted(account.account_id, now_us, subscription_id, 1, span.end_us, terms.price, span.days)",
+        _IN_SALES,
+    ),
+    one(
+        "a renewal within a month costs the whole month",
+        _SALES_RENEWALS,
+        '    payment = payment_entries(account, terms, subscription.next_payment, span.price, "", due_us, restart)',
+        '    payment = payment_entries(account, terms, subscription.next_payment, terms.price, "", due_us, restart)',
+        _IN_SALES,
+    ),
+    one(
+        "a renewal under another offering is paid as the one before was",
+        _SALES_RENEWALS,
+        'restart = restart_entries(account, subscription, terms, subscription.next_payment, "", span)',
+        'restart = restart_entries(account, subscription, terms, subscription.payment, "", span)',
+        _IN_SALES,
+    ),
+    one(
+        "a renewal that waited is of what was before the change",
+        _SALES_RENEWALS,
+        "subscription.next_terms or subscription.terms, due_us)",
+        "subscription.terms, due_us)",
+        _IN_SALES,
+    ),
+    one(
+        "a change to a share of a month costs the whole month",
+        _SALES_SUBSCRIPTIONS,
+        "    to_pay = max(0, span.price - credit)\n",
+        "    to_pay = max(0, terms.price - credit)\n",
+        _IN_SALES,
+    ),
+    one(
+        "a change to what costs less is paid in any way",
+        _SALES_SUBSCRIPTIONS,
+        "    if credit and span.price:\n",
+        "    if credit and to_pay:\n",
+        _IN_SALES,
+    ),
+    one(
+        "a cancelled renewal takes the next money",
+        _SALES_SUBSCRIPTIONS,
+        '    if command.at_once or subscription.state == "suspended":',
+        "    if command.at_once:",
+        _IN_SALES,
+    ),
+    one(
+        "a session of two tariffs gives back two places",
+        _ACCOUNT_SESSIONS,
+        "    if entry.more_records:\n        return\n    if session is not None:\n        _end(account, session)\n",
+        "    if session is not None:\n"
+        "        _end(account, session)\n"
+        "    if entry.more_records:\n"
+        "        return\n"
+        "    if session is not None:\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "a model is sold after the grant that it came with",
+        _ACCOUNT_BUCKETS,
+        "    account.burn_order.remove(entry.bucket_id)\n    account.forget_derived()\n\n\ndef _rolled",
+        "    account.burn_order.remove(entry.bucket_id)\n\n\ndef _rolled",
+        _IN_CHARGING,
+    ),
+    one(
+        "input that is free in the first line costs in the next",
+        _BALANCE,
+        "        if not amount and source.parts:\n            taken.setdefault(source.parts[0][0], 0)\n",
+        "",
+        _IN_CHARGING,
+    ),
+    one(
+        "a late end that tells less charges more",
+        _SESSIONS_SETTLE,
+        "    more = tuple(max(0, count - before) for",
+        "    more = tuple(abs(count - before) for",
+        _IN_CHARGING,
+    ),
+    one(
+        "a suspended subscription prices money",
+        _OFFERINGS,
+        'for each in account.subscriptions.values() if each.state == "active"]\n    return [account',
+        "for each in account.subscriptions.values()]\n    return [account",
+        _IN_CHARGING,
+    ),
+    one(
+        "a minted key may owe in money that its budget does not name",
+        _OFFERINGS,
+        "return planned._replace(lines=lines, worst_cases={line: planned.worst_cases[line] for line in lines}, debt_limit=limit)",
+        "return planned._replace(lines=lines, worst_cases={line: planned.worst_cases[line] for line in lines})",
+        _IN_CHARGING,
+    ),
+    one(
+        "a run outlives its end where its account has a later one",
+        _LIMITS,
+        "        if not valid_until_us or run.ends_us < valid_until_us:\n"
+        '            valid_until_us, ended_subject = run.ends_us, f"key:{run.key_id}"\n',
+        '        if not valid_until_us:\n            valid_until_us, ended_subject = run.ends_us, f"key:{run.key_id}"\n',
+        _IN_CHARGING,
+    ),
+    one(
+        "a key below a minted one may use all of its parent's models",
+        _LIMITS,
+        "for run in runs if run.model_ids), None)",
+        "for run in reversed(runs) if run.model_ids), None)",
+        _IN_CHARGING,
+    ),
+    one(
+        "an Event of two tariffs counts in the caps of the first",
+        _SESSIONS_RECORDS,
+        "counters=facts.counters,\n",
+        "counters=facts.counters if index == 0 else (),\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "hope passes a cap in money that tokens are paid before",
+        _SESSIONS_HOPE,
+        "        if lines[line].unit in room\n",
+        "        if lines[line].unit in room and line == next(iter(lines))\n",
+        _IN_CAPS,
+    ),
+    one(
+        "a piece that no grant covers is charged as its vendor counts it",
+        _EDGE_CALL_CALL,
+        "        if not covered:\n"
+        "            meter.leave()\n"
+        "        elif best > session.safe and session.granted < self._whole:\n"
+        "            session.ask_for_more()\n"
+        "        await self._add(step)\n"
+        "        return covered",
+        "        await self._add(step)\n"
+        "        if not covered:\n"
+        "            meter.leave()\n"
+        "        elif best > session.safe and session.granted < self._whole:\n"
+        "            session.ask_for_more()\n"
+        "        return covered",
+        _IN_WINDOWS,
+    ),
+    one(
+        "an equivalent model is told no limit",
+        _EDGE_CALL_CALL,
+        "            limit = self._admitted.output_limit\n        return self._request.vendor_request",
+        "            pass\n        return self._request.vendor_request",
+        _IN_OPEN_ROUTES,
+    ),
+    one(
+        "a budget in money is larger by what is held in tokens",
+        _SESSIONS_SETTLE,
+        "(amount for bucket_id, amount in hold.items() if amount and account.buckets[bucket_id].unit == unit)",
+        "(amount for bucket_id, amount in hold.items() if amount)",
+        _IN_CHARGING,
+    ),
+    one(
+        "a client that left pays its part of the first count",
+        _EDGE_CALL_USAGE,
+        "            if self._relayed is not None:\n                self._came = self._own\n",
+        "            if self._relayed is not None and self._came is None:\n                self._came = self._own\n",
+        _IN_USAGE,
+    ),
+    one(
+        "more is reported on the way than is held",
+        _EDGE_CALL_USAGE,
+        "        return _joined(self._input_now(), self._within_held(outputs, self._output_held()))",
+        "        return _joined(self._input_now(), outputs)",
+        _IN_USAGE,
+    ),
+    one(
+        "a vendor priced at a call's start is owed by its end",
+        _OFFERINGS,
+        " if each.vendor_id in at_end else each for each in pinned)",
+        " for each in pinned)",
+        _IN_VENDORS_OWED,
+    ),
+)

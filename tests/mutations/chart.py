@@ -20,6 +20,7 @@ _STORES: Final = "infra/development/stores.yaml"
 
 _OF_ALREADY_THERE: Final = ("tests/charts/test_already_there.py",)
 _OF_CONFIGURATION: Final = ("tests/charts/test_configuration.py",)
+_OF_DEVELOPMENT: Final = ("tests/charts/test_development.py",)
 _OF_DOORS: Final = ("tests/charts/test_doors.py",)
 _OF_FIELDS: Final = ("tests/charts/test_fields.py",)
 _OF_LIFECYCLE: Final = ("tests/charts/test_lifecycle.py",)
@@ -685,6 +686,34 @@ _ALREADY_THERE: Final = (
     ),
 )
 
+_AROUND: Final = (
+    Mutation(
+        "a development cell's hash key is made anew with each upgrade",
+        "infra/cluster.py",
+        (('    if not kubectl("--namespace", namespace, "get", "secret", name, "--ignore-not-found"):\n', "    if True:\n"),),
+        _OF_DEVELOPMENT,
+    ),
+    Mutation(
+        "a cell that goes takes others' keys in etcd along",
+        "infra/cluster.py",
+        (('f"/tokenline/{namespace}/"', '"/tokenline/"'),),
+        _OF_DEVELOPMENT,
+    ),
+    Mutation("the image runs as root", "Dockerfile", (("USER 10001:10001", "USER 0:0"),), _OF_DEVELOPMENT),
+    Mutation(
+        "the image is made of whatever packages are served",
+        "Dockerfile",
+        (("--require-hashes -r /src/requirements.lock", "-r /src/requirements.lock"),),
+        _OF_DEVELOPMENT,
+    ),
+    Mutation(
+        "development's database takes everybody",
+        _STORES,
+        (("--auth=scram-sha-256", "--auth=trust"),),
+        _OF_DEVELOPMENT,
+    ),
+)
+
 _GIVEN: Final = (
     Mutation(
         "the operators' listener is on the node's own address",
@@ -749,4 +778,4 @@ _GIVEN: Final = (
     ),
 )
 
-CHART: Final = (*_CONNECTIONS, *_RIGHTS, *_LOOKS, *_ENDS, *_DOORS, *_CONFIGS, *_ALREADY_THERE, *_GIVEN)
+CHART: Final = (*_CONNECTIONS, *_RIGHTS, *_LOOKS, *_ENDS, *_DOORS, *_CONFIGS, *_ALREADY_THERE, *_AROUND, *_GIVEN)

@@ -9,17 +9,23 @@ _ACCOUNT_DUE: Final = "services/accounting/core/account/due.py"
 _ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
 _ACCOUNT_SESSIONS: Final = "services/accounting/core/account/sessions.py"
 _BALANCE: Final = "services/accounting/core/balance.py"
+_EDGE_CALL_CALL: Final = "services/edge/call/call.py"
 _EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _OFFERINGS: Final = "services/accounting/core/offerings.py"
 _SALES_OPENINGS: Final = "services/accounting/core/sales/openings.py"
 _SALES_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
 _SALES_SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
+_SESSIONS_HOPE: Final = "services/accounting/core/sessions/hope.py"
+_SESSIONS_RECORDS: Final = "services/accounting/core/sessions/records.py"
 _SESSIONS_SETTLE: Final = "services/accounting/core/sessions/settle.py"
 _IN_CHARGING: Final = "tests/accounting/core/test_charging_kept.py"
 _IN_SALES: Final = "tests/accounting/core/test_sales_kept.py"
 _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
 _IN_USAGE: Final = "tests/edge/call/test_usage.py"
+_IN_CAPS: Final = "tests/accounting/core/test_caps.py"
+_IN_WINDOWS: Final = "tests/edge/call/test_windows.py"
+_IN_OPEN_ROUTES: Final = "tests/edge/routing/test_open_routes.py"
 
 KEPT: Final = (
     one(
@@ -187,6 +193,44 @@ KEPT: Final = (
         "for run in runs if run.model_ids), None)",
         "for run in reversed(runs) if run.model_ids), None)",
         _IN_CHARGING,
+    ),
+    one(
+        "an Event of two tariffs counts in the caps of the first",
+        _SESSIONS_RECORDS,
+        "counters=facts.counters,\n",
+        "counters=facts.counters if index == 0 else (),\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "hope passes a cap in money that tokens are paid before",
+        _SESSIONS_HOPE,
+        "        if lines[line].unit in room\n",
+        "        if lines[line].unit in room and line == next(iter(lines))\n",
+        _IN_CAPS,
+    ),
+    one(
+        "a piece that no grant covers is charged as its vendor counts it",
+        _EDGE_CALL_CALL,
+        "        if not covered:\n"
+        "            meter.leave()\n"
+        "        elif best > session.safe and session.granted < self._whole:\n"
+        "            session.ask_for_more()\n"
+        "        await self._add(step)\n"
+        "        return covered",
+        "        await self._add(step)\n"
+        "        if not covered:\n"
+        "            meter.leave()\n"
+        "        elif best > session.safe and session.granted < self._whole:\n"
+        "            session.ask_for_more()\n"
+        "        return covered",
+        _IN_WINDOWS,
+    ),
+    one(
+        "an equivalent model is told no limit",
+        _EDGE_CALL_CALL,
+        "            limit = self._admitted.output_limit\n        return self._request.vendor_request",
+        "            pass\n        return self._request.vendor_request",
+        _IN_OPEN_ROUTES,
     ),
     one(
         "a budget in money is larger by what is held in tokens",

@@ -76,7 +76,8 @@ class Copy:
         # Answers are compared with what the documents say.
         for name in ("charts", "docs", "infra", "services", "tests"):
             shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
-        shutil.copy(ROOT / "pyproject.toml", folder)
+        for name in ("pyproject.toml", "Dockerfile", ".dockerignore", "skaffold.yaml"):
+            shutil.copy(ROOT / name, folder)
 
     @contextmanager
     def planted(self, mutation: Mutation) -> Iterator[None]:

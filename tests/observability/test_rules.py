@@ -483,6 +483,21 @@ def test_prometheus_reads_the_rules_of_a_cell_and_of_the_chart(promtool: str, tm
         assert f"SUCCESS: {count} rules found" in _said(promtool, "check", "rules", str(path))
 
 
+def test_prometheus_on_this_machine_reads_as_often_and_under_the_name_that_rules_expect(promtool: str) -> None:
+    path = FOLDER / "prometheus.yaml"
+    assert "SUCCESS" in _said(promtool, "check", "config", str(path))
+    shipped = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert shipped["global"] == {"scrape_interval": "15s", "evaluation_interval": "15s"}
+    assert shipped["rule_files"] == ["rules.yaml"]
+    (scraped,) = shipped["scrape_configs"]
+    # Alerts look at `up` of this job, which on Kubernetes is the name of the Service; the port is that of operators.
+    assert (scraped["job_name"], scraped["static_configs"]) == (
+        "tokenline-metrics",
+        [{"targets": ["127.0.0.1:8081"], "labels": {"app_kubernetes_io_component": "up"}}],
+    )
+    assert any('job="tokenline-metrics"' in each.expression for each in ALERTS)
+
+
 def test_a_cells_rules_look_at_their_own_cell() -> None:
     rule = of_kind(objects_of("everything"), "PrometheusRule")["tokenline"]
     assert rule["metadata"]["labels"]["a"] == "b"

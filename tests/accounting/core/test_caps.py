@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.accounting.core.commands import Granted, UpdateSession
+from services.accounting.core.commands import Granted, Refused, UpdateSession
+from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import LimitKind, Period, Scope
-from tests.accounting.ledger import ACCOUNT_ID, EACH, HOUR, SECOND, TARIFFS, UNIT, flat, offering, release_command, usage
-from tests.accounting.shop import Shopper, for_sale, lasting, limit
+from tests.accounting.ledger import ACCOUNT_ID, EACH, HOUR, SECOND, TARIFFS, UNIT, flat, offering, release_command, tariff, usage
+from tests.accounting.shop import CNY, Shopper, for_sale, lasting, limit
 
 CAP = 1_000
 POLICIES: dict[str, dict[str, Any]] = {"worst_case": {}, "calibrated": {"calibrated": True}, "expected": {"expected": True}}
@@ -114,3 +115,30 @@ def test_a_cap_that_is_far_away_takes_no_hope_from_agents(cap: int, begun: int) 
     # Each holds 8 and 20 times 2, so twelve fit into the balance; they cost less where the cache has their input.
     answers = [shopper.call(8, 20, model="tiered") for _ in range(15)]
     assert sum(isinstance(answer, Granted) for answer in answers) == begun
+
+
+def test_a_cap_in_money_takes_the_hope_of_a_call_that_tokens_pay_first() -> None:
+    rates = {unit: tariff(unit, (-1, EACH, EACH // 10, EACH, EACH, EACH)) for unit in ("TOKEN", CNY)}
+    schedules = tuple(Schedule(unit, (TariffVersion(0, {"flat": each}),)) for unit, each in rates.items())
+    shopper = Shopper(base=offering({"flat": rates["TOKEN"]}, expected=True)._replace(schedules=schedules))
+    shopper.grant(10 * UNIT)
+    shopper.money(100)
+    shopper.limits("account", limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 50 * UNIT, unit=CNY))
+    # 30 of its 40 are held of the cap; the next one would find 20, and a tenth of its input in the cache would do.
+    shopper.open_call(40, 0)
+    refused = shopper.call(40, 0)
+    assert isinstance(refused, Refused)
+    assert (refused.limit_id, refused.held) == ("cap@account", True)
+
+
+def test_a_cap_in_a_unit_that_does_not_pay_leaves_a_session_its_window() -> None:
+    shopper = Shopper()
+    shopper.grant(1_000 * UNIT)
+    shopper.limits(
+        "account",
+        limit("tokens", Scope.ACCOUNT, LimitKind.USAGE, 900 * UNIT, unit="TOKEN"),
+        limit("money", Scope.ACCOUNT, LimitKind.USAGE, UNIT, unit=CNY),
+    )
+    charging_id, _ = shopper.create(10, 500, metered=True)
+    shopper.pass_time(SECOND)
+    assert shopper.update(charging_id, 2, usage(10, 60), 500).output_payable == 500

@@ -20,7 +20,7 @@ from services.accounting.core.commands import (
     TopUpBucket,
     UpdateSession,
 )
-from services.accounting.core.entries import SessionSettled
+from services.accounting.core.entries import SessionSettled, VendorAttempt
 from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.token_classes import Vector
@@ -34,6 +34,7 @@ from tests.accounting.ledger import (
     UNIT,
     Ledger,
     catalog_of,
+    event_command,
     fault_of,
     flat,
     offering,
@@ -94,6 +95,19 @@ def test_what_the_last_of_three_tariffs_absorbs_is_told_of_that_one() -> None:
     assert shopper.state.closed[charging_id].answer == settled
 
 
+def test_what_a_model_has_of_a_cache_says_nothing_of_another() -> None:
+    rates = tariff("TOKEN", (-1, EACH, EACH // 10, EACH, EACH, EACH))
+    ledger = Ledger(catalog_of(offering({"flat": rates, "other": rates}, expected=True)))
+    ledger.grant(100_000 * UNIT)
+    charging_id, _ = ledger.create(1_000, 64)
+    ledger.release(charging_id, 2, usage(cached_input=1_000))
+    reserved = []
+    for model in ("flat", "other"):
+        charging_id, _ = ledger.create(1_000, 0, model=model)
+        reserved.append(sum(ledger.state.sessions[charging_id].hold.values()) // UNIT)
+    assert reserved == [100, 1_000]
+
+
 # How a charge is spread
 
 
@@ -147,8 +161,8 @@ def test_a_late_end_that_tells_less_than_the_sweep_charges_nothing_more() -> Non
     assert (settled.charged, settled.others) == (UNIT, ())
     assert shopper.bucket(money).consumed == 21 * UNIT
     # Its counts are the vendor's, which the sweep did not know.
-    told = [entry.provenance for entry in shopper.last_entries if isinstance(entry, SessionSettled)]
-    assert told == [Provenance.PARTIAL, Provenance.PARTIAL, Provenance.VENDOR]
+    told = [(entry.provenance, entry.created_us) for entry in shopper.last_entries if isinstance(entry, SessionSettled)]
+    assert told == [(each, shopper.now_us - TCC_US) for each in (Provenance.PARTIAL, Provenance.PARTIAL, Provenance.VENDOR)]
 
 
 def test_what_was_not_held_is_paid_by_all_buckets_before_it_is_owed() -> None:
@@ -184,6 +198,14 @@ def test_a_budget_in_money_is_not_larger_by_what_is_held_in_tokens() -> None:
     # Of 40 yuan the budget has 10; nobody pays for the rest.
     assert (settled.others, settled.others_absorbed) == (((CNY, 10 * UNIT, 0),), (30 * UNIT,))
     assert shopper.bucket(money).consumed == 10 * UNIT
+
+
+def test_the_record_of_an_event_says_who_was_asked() -> None:
+    ledger = Ledger()
+    ledger.grant(10 * UNIT)
+    attempts = (VendorAttempt("one", "m", "broken", 0, 1), VendorAttempt("two", "m", "answered", 200, 1))
+    ledger.ask(msgspec.structs.replace(event_command(ledger.charging_id(), usage(1)), attempts=attempts))
+    assert [entry.attempts for entry in ledger.last_entries if isinstance(entry, SessionSettled)] == [attempts]
 
 
 # Which tariffs hold
@@ -307,3 +329,25 @@ def test_no_more_is_topped_up_than_can_be_counted() -> None:
     assert fault_of(ledger.unchanged_by(TopUpBucket(ACCOUNT_ID, bucket.bucket_id, GRANTED_MAX, "much"))) == "AMOUNT_OVERFLOW"
     ledger.ask(TopUpBucket(ACCOUNT_ID, bucket.bucket_id, GRANTED_MAX - UNIT, "much"))
     assert ledger.bucket(bucket).remaining == GRANTED_MAX
+
+
+def test_an_event_of_several_tariffs_counts_in_the_caps_of_each() -> None:
+    shopper = Shopper(base=priced_in(flat(EACH), flat(EACH, CNY)))
+    shopper.grant(10 * UNIT)
+    shopper.money(100)
+    shopper.limits(
+        "account", *(limit(f"cap-{unit}", Scope.ACCOUNT, LimitKind.USAGE, 20 * UNIT, unit=unit) for unit in ("TOKEN", CNY))
+    )
+    shopper.event(usage(25))
+    used = {counter.unit: counter.used // UNIT for counter in shopper.state.counters.values()}
+    assert used == {"TOKEN": 10, CNY: 15}
+
+
+def test_a_rate_of_tokens_counts_what_is_likely_and_not_what_is_possible() -> None:
+    rate = limit("tpm", Scope.ACCOUNT, LimitKind.TOKEN_RATE, 600, burst=100)
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(rate,)))
+    shopper.grant(1_000 * UNIT)
+    likely = msgspec.structs.replace(shopper.create_command(80, 1), input_expected=20)
+    assert isinstance(shopper.ask(likely), Granted)
+    shopper.open_call(80, 1)
+    assert isinstance(shopper.call(1, 1), Refused)

@@ -12,6 +12,7 @@ from services.accounting.core.commands import (
     ConfirmPayment,
     CreateSession,
     Failed,
+    GrantAllowances,
     GrantBucket,
     PlaceOrder,
     ReduceBucket,
@@ -85,6 +86,10 @@ def other_value(value: object) -> object:
             return value + 1
 
 
+def grant_allowances(each: Shopper) -> Command:
+    return GrantAllowances(ACCOUNT_ID, "gift", "", 0, "key")
+
+
 # What the ledger says of a record that is refunded is no part of the request, nor how long an account is entitled to order.
 NOT_ASKED = ("debt", "settled_us", "entitled_until_us")
 
@@ -107,7 +112,7 @@ def assert_each_field_counts(ledger: Shopper, command: Command, **others: object
     assert type(ledger.unchanged_by(command)) is type(done)
 
 
-@pytest.mark.parametrize("make", [grant, top_up, refund, reduce_bucket, write_off, order, send])
+@pytest.mark.parametrize("make", [grant, top_up, refund, reduce_bucket, write_off, order, send, grant_allowances])
 def test_every_field_makes_it_another_one(make: Callable[[Shopper], Command]) -> None:
     ledger = shopper()
     assert_each_field_counts(ledger, make(ledger))

@@ -157,6 +157,16 @@ async def test_an_estimate_is_never_above_what_was_reserved(balance: int) -> Non
         assert scene.used[0] <= scene.charging.creates[0].input_tokens_bound
 
 
+async def test_a_piece_that_no_grant_covers_is_not_charged_whatever_its_vendor_has_counted_with_it() -> None:
+    scene = Scene(FakeCharging(balance=120, window=100))
+    scene.vendors.answers(say(words(20)), say(words(500), "count input=3 output=520"), FINISH, END)
+    client = await scene.call("stream=yes")
+    assert (client.text, scene.cause) == (words(20), "quota_exhausted")
+    # Of what the vendor has counted the client pays the part that it was sent.
+    assert scene.used[3] == pytest.approx(20, abs=4)
+    assert scene.used[3] + scene.unpaid[3] == 520
+
+
 async def test_accounting_that_does_not_answer_ends_the_stream_with_an_error() -> None:
     scene = Scene(FakeCharging(window=100))
     scene.charging.update_failures = [lost()] * 50

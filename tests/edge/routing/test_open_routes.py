@@ -185,6 +185,17 @@ async def test_an_equivalent_model_answers_where_the_subscriber_allows_it(
     assert (scene.used, scene.cause) == ((3, 0, 0, 2, 0), "normal")
 
 
+async def test_an_equivalent_model_is_told_the_limit_of_the_one_that_was_asked_for() -> None:
+    def makes_less(models: dict[str, registry.Model], offerings: dict[str, registry.Offering]) -> None:
+        _equivalent("undrained", allowed=True)(models, offerings)
+        models["solo"].max_output_tokens = 500
+
+    scene = _scene(makes_less)
+    await _failing(scene)
+    # The model itself stops there; the other one could make more than is reserved.
+    assert [asked.options.get("limit") for asked in scene.vendors.asked] == [None, "500"]
+
+
 async def test_a_minted_key_has_no_equivalents_since_its_models_may_be_fewer() -> None:
     scene = _scene(_equivalent("undrained", allowed=True))
     scene.principals.principal = scene.principals.principal._replace(is_minted=True)

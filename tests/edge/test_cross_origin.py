@@ -139,9 +139,11 @@ async def last_answer(services: Cell, request: bytes) -> tuple[int, dict[str, st
         (b"content-length: 10000\r\n\r\n" + b" " * 10_000, 413),
         (b"expect: wonders\r\n\r\n", 417),
         (b"x: y\r\n" * 101 + b"\r\n", 431),
+        (b"x: " + b"y" * 50_000 + b"\r\n\r\n", 431),
+        (b"x: y\r\n" * 90 + b"x: " + b"y" * 33_000 + b"\r\n\r\n", 431),
         (b"transfer-encoding: gzip\r\n\r\n", 501),
     ],
-    ids=["head", "chunk", "time", "large", "expectation", "headers", "coding"],
+    ids=["head", "chunk", "time", "large", "expectation", "headers", "endless", "large-head", "coding"],
 )
 async def test_a_page_can_read_what_is_refused_before_the_application(running: Cell, rest: bytes, status: int) -> None:
     _, api_key = await running.subscriber(f"refused-{uuid4()}")

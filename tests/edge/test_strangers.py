@@ -1,5 +1,6 @@
 """Who asks is known to the listener wherever a key or the operators' token was shown, and is a stranger everywhere else."""
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,8 @@ from services.edge.config import EdgeConfig
 from services.edge.http.answers import Answers
 from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
+from services.edge.http.problems import revoked
+from services.edge.identity.principals import Principal
 from services.runtime.clock import SystemClock
 from services.runtime.http.asgi import Asgi
 from services.runtime.http.exchange import Exchange
@@ -28,6 +31,17 @@ class Wire(NoWire):
 
     def answered(self, exchange: Exchange) -> None:
         pass
+
+
+class NoKey(OnePrincipal):
+    """Nobody is known, until all are."""
+
+    is_known = False
+
+    async def resolve(self, exchange: Exchange) -> Principal:
+        if not self.is_known:
+            raise revoked()
+        return await super().resolve(exchange)
 
 
 async def asked(application: Any, method: str, path: str, *headers: tuple[bytes, bytes]) -> tuple[int, bool]:
@@ -65,6 +79,40 @@ async def test_a_stranger_takes_turns_also_with_what_he_is_served(parts: Parts) 
     exchange = Exchange(Wire(), "GET", b"/healthz", [])
     await Answers(operators_application(parts, TOKEN, SystemClock()), RequestMetrics(), SystemClock())(exchange)
     assert (exchange.status, exchange.known, exchange.serves_anybody) == (200, False, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/prices", "/v1/nothing", "/v1/models"])
+async def test_a_flood_without_a_key_waits_for_turns_where_a_customer_is_connected_from_there(parts: Parts, path: str) -> None:
+    principals = NoKey()
+    readers = Readers(principals, Turns(100, PriorityClasses(FixedCatalog(None))), Bodies(1_000, 1_000))
+    answers = Answers(clients_application(parts._replace(readers=readers), SystemClock()), RequestMetrics(), SystemClock())
+
+    async def ask(at: str = path, *, beside_known: bool = True) -> tuple[Exchange, "asyncio.Task[None]"]:
+        exchange = Exchange(Wire(), "GET", at.encode(), [])
+        exchange._wire.beside_known = beside_known  # type: ignore[misc]  # a double
+        exchange.came_to_end()
+        task = asyncio.create_task(answers(exchange))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return exchange, task
+
+    first, task = await ask()
+    await task
+    assert first.status >= 400
+    # More than may be answered in an hour of tests.
+    answers._beside_known.take_s(asyncio.get_running_loop().time(), 1_000_000)
+    held, waiting = await ask()
+    assert not held.begun
+    stranger, task = await ask(beside_known=False)
+    await task
+    assert stranger.begun
+    # Who leaves is forgotten at once.
+    held.lose()
+    await waiting
+    principals.is_known = True
+    customer, task = await ask("/v1/models")
+    await task
+    assert customer.begun
 
 
 def test_strangers_come_to_an_edge_at_a_pace() -> None:

@@ -301,4 +301,10 @@ SOCKETS: Final = (
         "        if len(asked.body) > sockets.rooms.bytes_max:\n",
         "        if False:\n",
     ),
+    _journey(
+        "a socket ends two seconds after its key",
+        _SOCKETS_PY,
+        "            self._socket.refuse(problem.message)\n",
+        "            self._loop.call_later(2.0, self._socket.refuse, problem.message)\n",
+    ),
 )

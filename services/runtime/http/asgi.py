@@ -24,8 +24,10 @@ def exchange_of(scope: Mapping[str, Any]) -> Exchange:
 class Asgi:
     """Serves an ASGI application, for HTTP alone."""
 
-    def __init__(self, application: AsgiApplication) -> None:
+    def __init__(self, application: AsgiApplication, hold: Callable[[Exchange], Awaitable[None]] | None = None) -> None:
+        """`hold` is awaited before each answer is begun."""
         self._application = application
+        self._hold = hold
 
     async def __call__(self, exchange: Exchange, *headers: Header) -> Scope:
         """Serves one request and returns its scope. `headers` are added to the answer unless it has others of their names."""
@@ -44,7 +46,7 @@ class Asgi:
             "headers": exchange.headers,
             "extensions": {_EXCHANGE: exchange},
         }
-        messages = _Messages(exchange, headers)
+        messages = _Messages(exchange, headers, self._hold)
         await self._application(scope, messages.receive, messages.send)
         return scope
 
@@ -52,8 +54,9 @@ class Asgi:
 class _Messages:
     """The messages of one request."""
 
-    def __init__(self, exchange: Exchange, headers: tuple[Header, ...]) -> None:
+    def __init__(self, exchange: Exchange, headers: tuple[Header, ...], hold: Callable[[Exchange], Awaitable[None]] | None) -> None:
         self._exchange = exchange
+        self._hold = hold
         self._headers = headers
         self._was_read = False
 
@@ -74,6 +77,8 @@ class _Messages:
         """Takes the next part of the answer."""
         exchange = self._exchange
         if message["type"] == "http.response.start":
+            if self._hold is not None:
+                await self._hold(exchange)
             headers = [(bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())]
             names = {name for name, _ in headers}
             exchange.start(message["status"], [*headers, *(header for header in self._headers if header[0] not in names)])

@@ -413,7 +413,7 @@ class Connection(asyncio.Protocol):
         self._know(exchange)
         refused_from = 100 if exchange.serves_anybody else 400
         in_vain = self._told or exchange.in_vain or refused_from <= exchange.status < 500
-        if in_vain and not self._listener.knows(self.address):
+        if in_vain and not self.beside_known:
             self._rest(self._listener.wasted(self, exchange.turns))
         if self._coming is exchange:
             # Close it: its body was not read to the end, so the begin of the next request is unknown.
@@ -427,6 +427,11 @@ class Connection(asyncio.Protocol):
         if exchange.known and not self.known:
             self.known = True
             self._listener.know(self)
+
+    @property
+    def beside_known(self) -> bool:
+        """See `Wire`."""
+        return self._listener.knows(self.address)
 
     def distrust(self) -> None:
         """See `Wire`."""

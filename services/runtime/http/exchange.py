@@ -56,6 +56,11 @@ class Wire(Protocol):
         """Whether the answer that is begun now must be the connection's last."""
         ...
 
+    @property
+    def beside_known(self) -> bool:
+        """Whether a known caller is connected from the sender's address, so that an answer in vain takes no turn."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Sends bytes; nothing happens on a connection that is lost."""
         ...
@@ -329,6 +334,11 @@ class Exchange:
     def congested(self) -> bool:
         """Whether the client reads more slowly than it is written to: then await `drained`."""
         return self._wire.congested and not self.gone
+
+    @property
+    def beside_known(self) -> bool:
+        """See `Wire`."""
+        return self._wire.beside_known
 
     async def drained(self) -> None:
         """Returns once the client has taken most of the sent bytes, or has left."""

@@ -20,7 +20,7 @@ from services.accounting.core.commands import (
     TopUpBucket,
     UpdateSession,
 )
-from services.accounting.core.entries import SessionSettled
+from services.accounting.core.entries import SessionSettled, VendorAttempt
 from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.token_classes import Vector
@@ -34,6 +34,7 @@ from tests.accounting.ledger import (
     UNIT,
     Ledger,
     catalog_of,
+    event_command,
     fault_of,
     flat,
     offering,
@@ -197,6 +198,14 @@ def test_a_budget_in_money_is_not_larger_by_what_is_held_in_tokens() -> None:
     # Of 40 yuan the budget has 10; nobody pays for the rest.
     assert (settled.others, settled.others_absorbed) == (((CNY, 10 * UNIT, 0),), (30 * UNIT,))
     assert shopper.bucket(money).consumed == 10 * UNIT
+
+
+def test_the_record_of_an_event_says_who_was_asked() -> None:
+    ledger = Ledger()
+    ledger.grant(10 * UNIT)
+    attempts = (VendorAttempt("one", "m", "broken", 0, 1), VendorAttempt("two", "m", "answered", 200, 1))
+    ledger.ask(msgspec.structs.replace(event_command(ledger.charging_id(), usage(1)), attempts=attempts))
+    assert [entry.attempts for entry in ledger.last_entries if isinstance(entry, SessionSettled)] == [attempts]
 
 
 # Which tariffs hold

@@ -230,6 +230,8 @@ def test_what_concerns_a_whole_session_stands_in_one_of_its_records() -> None:
     assert [each.attempts for each in (first, second, last)] == [(attempt,), (), ()]
     assert [each.unpaid for each in (first, second, last)] == [usage(1), (), ()]
     assert [each.wholesale_usage for each in (first, second, last)] == [usage(41, 100), usage(), usage()]
+    worths = [(each.paid_worth // UNIT, each.unpaid_worth // UNIT) for each in (first, second, last)]
+    assert worths == [(140, 1), (0, 0), (0, 0)]
     assert [len(each.arrivals) for each in (first, second, last)] == [1, 0, 0]
     assert [each.released for each in (first, second, last)] == [(), (), ((money.bucket_id, 10 * UNIT),)]
     assert isinstance(settled, Settled)

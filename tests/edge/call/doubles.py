@@ -328,6 +328,7 @@ class NoWire(Wire):
 
     congested = False
     closes = False
+    beside_known = False
 
     def write(self, data: bytes) -> None:
         raise AssertionError("there is no connection")

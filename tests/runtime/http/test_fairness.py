@@ -169,6 +169,24 @@ async def test_what_is_refused_to_somebody_who_is_known_is_not_in_vain() -> None
         client.close()
 
 
+async def test_an_application_is_told_that_a_known_caller_is_connected_from_there() -> None:
+    beside: list[bool] = []
+
+    async def application(exchange: Exchange) -> None:
+        beside.append(exchange.beside_known)
+        exchange.known = exchange.path == "/known"
+        exchange.whole(200, [], b"whole")
+
+    async with listen_http(application, "127.0.0.1", 0) as listener:
+        first, second = [await Client.to(listener) for _ in range(2)]
+        for client, path in ((second, b"/"), (first, b"/known"), (second, b"/")):
+            await client.send(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % path)
+            await client.until(b"\r\n\r\nwhole")
+        assert beside == [False, False, True]
+        first.close()
+        second.close()
+
+
 async def test_who_sends_more_than_is_served_counts_as_a_stranger_and_waits_for_turns() -> None:
     async with listening() as (listener, _):
         client = await Client.to(listener)

@@ -25,6 +25,7 @@ class Written(Channel):
 
     congested = False
     closes = False
+    beside_known = False
 
     def __init__(self) -> None:
         self.written = b""

@@ -8,7 +8,7 @@ import yaml
 
 from infra.cluster import DEVELOPMENT, namespace_of, regions
 from tests.charts.network import Party, Port, lets_in, lets_out
-from tests.charts.rendering import CASES, Object, objects_of, pod_templates
+from tests.charts.rendering import CASES, Object, merged, objects_of, pod_templates, rendered
 
 Opened = dict[tuple[str, str], set[Port]]
 
@@ -56,13 +56,29 @@ CALLS: Final[dict[str, dict[str, Any]]] = {
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge")
 
 
+# On its way to TLS a cell serves both ports, to the callers of the step before and of the one after.
+BOTH: Final = "both"
+
+
+def values_of(case: str) -> Object:
+    """The values of a case of these tests."""
+    return merged(CASES["everything"], {"grpcTls": {"mode": "both"}}) if case == BOTH else CASES[case]
+
+
+def release_of(case: str) -> list[Object]:
+    """The objects of a case of these tests."""
+    return rendered(values_of(case)) if case == BOTH else objects_of(case)
+
+
 def calls_of(case: str) -> Opened:
     """All that may be opened in a cell with the values of a case, but for names that are looked up and clients."""
-    values = CASES[case]
+    values = values_of(case)
     calls = {(source, to): set(ports) for source, targets in CALLS.items() for to, ports in targets.items()}
     if case == "certificates":
         calls = {pair: {Port(7001)} if ports == GRPC else ports for pair, ports in calls.items()}
     services = list(SERVICES)
+    if case == BOTH:
+        calls = {pair: {Port(7000), Port(7001)} if ports == GRPC else ports for pair, ports in calls.items()}
     if values.get("vendorSimulator", {}).get("enabled"):
         calls["edge", "vendor-simulator"] = {Port(8090)}
         services.append("vendor-simulator")
@@ -103,9 +119,9 @@ def opened(
     return {pair: ports for pair, ports in found.items() if ports}
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if each != "no policies"])
+@pytest.mark.parametrize("case", [*(each for each in CASES if each != "no policies"), BOTH])
 def test_a_pod_may_call_those_whom_the_table_names(case: str) -> None:
-    objects = objects_of(case)
+    objects = release_of(case)
     policies = [each for each in objects if each["kind"] == "NetworkPolicy"]
     cell = parties_of(objects)
     calls = calls_of(case)
@@ -117,12 +133,12 @@ def test_a_pod_may_call_those_whom_the_table_names(case: str) -> None:
     }
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if each != "no policies"])
+@pytest.mark.parametrize("case", [*(each for each in CASES if each != "no policies"), BOTH])
 def test_a_pod_may_be_called_by_those_whom_the_table_names(case: str) -> None:
-    objects = objects_of(case)
+    objects = release_of(case)
     policies = [each for each in objects if each["kind"] == "NetworkPolicy"]
     cell = parties_of(objects)
-    clients = ("ingress controller",) if "clients" in CASES[case].get("networkPolicy", {}) else (*cell, *OUTSIDE)
+    clients = ("ingress controller",) if "clients" in values_of(case).get("networkPolicy", {}) else (*cell, *OUTSIDE)
     assert opened(lets_in, policies, {**cell, **OUTSIDE}, cell) == {
         **{(source, to): ports for (source, to), ports in calls_of(case).items() if to in cell},
         **{(client, "edge"): set(CLIENTS) | calls_of(case).get((client, "edge"), set()) for client in clients},

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from tests.charts.rendering import CASES, Object, config_of, merged, of_kind, rendered, with_defaults
+from tests.charts.rendering import CASES, Object, config_of, merged, of_kind, pod_templates, rendered, with_defaults
 
 # With all that a cell can have, so that each value has its places.
 ALL: Final = merged(CASES["everything"], {"grpcTls": {"mode": "both", "certManager": {"enabled": True, "issuerName": "authority"}}})
@@ -157,6 +157,50 @@ def test_a_namespace_stands_in_each_object_and_in_what_the_cluster_and_etcd_shar
     # Besides: the classes of priority in six pods and by themselves, three prefixes, and what alerts look at.
     assert text.count(ONE) == named + 6 + 2 + 3 + str(rule["spec"]).count(ONE)
     assert named == len(objects) - 2
+
+
+def told(values: Object) -> dict[str, tuple[Any, Any]]:
+    """What the pods of each service are told, and what is said of it to Kubernetes, which makes them anew when that changes."""
+    objects = rendered(values)
+    maps = {name: each["data"] for name, each in of_kind(objects, "ConfigMap").items()}
+    found = {}
+    for component, pod in pod_templates(objects).items():
+        if pod.owner["kind"] in ("Deployment", "StatefulSet"):
+            config = config_of(objects, component)
+            if component == "edge" and "edges_max" not in values["services"]["edge"].get("config", {}):
+                # Long streams would end for a number of edges that nobody has fixed.
+                del config["edges_max"]
+            read = (config, maps["tokenline-catalog"] if component == "registry" else None)
+            sums = {key: value for key, value in pod.metadata["annotations"].items() if key.endswith("-checksum")}
+            found[component] = (read, sums)
+    return found
+
+
+@pytest.mark.parametrize("path", TOLD)
+def test_pods_are_made_anew_when_they_are_told_something_else_and_for_nothing_else(path: str) -> None:
+    value, _, beside = TOLD[path]
+    base = merged(ALL, beside, at(path, None))
+    before = told(merged(base, at(path, value)))
+    after = told(merged(base, at(path, json.loads(json.dumps(value).replace(ONE, OTHER)))))
+    assert made_anew(before, after) == {each for each in before if before[each][0] != after[each][0]}
+
+
+def made_anew(before: dict[str, tuple[Any, Any]], after: dict[str, tuple[Any, Any]]) -> set[str]:
+    """Services of which Kubernetes replaces the pods."""
+    return {each for each in before if before[each][1] != after[each][1]}
+
+
+def test_a_step_towards_tls_makes_all_anew_that_serve_or_call_otherwise() -> None:
+    off, both, calling, required = (
+        told(merged(ALL, {"grpcTls": {**step, "certManager": {"enabled": False}}}))
+        for step in ({"mode": "off"}, {"mode": "both"}, {"mode": "both", "clients": True}, {"mode": "required"})
+    )
+    everybody = set(_SERVICES)
+    assert (made_anew(off, both), made_anew(both, calling), made_anew(calling, required)) == (
+        everybody,
+        {"accounting", "billing", "edge"},
+        everybody - {"edge"},
+    )
 
 
 @pytest.mark.parametrize("service", _SERVICES)

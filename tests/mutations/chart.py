@@ -742,6 +742,29 @@ _GIVEN: Final = (
         _OF_FIELDS,
     ),
     Mutation(
+        "services serve without TLS until something else changes",
+        _WORKLOADS,
+        (
+            (
+                "{{- if not (hasKey ($service.config",
+                '{{- $_ := unset $told "grpc_tls" }}\n        {{- if not (hasKey ($service.config',
+            ),
+        ),
+        _OF_VALUES,
+    ),
+    Mutation(
+        "on the way to TLS a service is reached by one port alone",
+        _NETWORK,
+        (
+            (
+                '        {{- range include "tokenline.grpcPorts" $ | fromYamlArray }}\n'
+                "        - {port: {{ .name }}}\n        {{- end }}\n",
+                '        - {port: {{ ternary "grpc-tls" "grpc" (eq $.Values.grpcTls.mode "required") }}}\n',
+            ),
+        ),
+        _OF_NETWORK,
+    ),
+    Mutation(
         "accounts are always cut into 16 slices",
         _HELPERS,
         (('"partitions" $values.cell.partitions', '"partitions" 16'),),

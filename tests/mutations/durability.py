@@ -344,6 +344,13 @@ _OF_BACKUPS: Final = (
         _IN_BACKUP,
     ),
     one(
+        "a damaged file is backed up",
+        _SQLITE,
+        '    if found != "ok":\n',
+        "    if False:\n",
+        _IN_SQLITE,
+    ),
+    one(
         "a damaged backup is restored",
         _BACKUP,
         "            if _settled(copy / name) != expected:\n",

@@ -22,6 +22,7 @@ _DELIVERY: Final = "services/accounting/rpc/delivery.py"
 _IN_DELIVERY: Final = "tests/accounting/rpc/test_delivery.py"
 _IN_ERAS: Final = "tests/accounting/cell/test_eras.py"
 _IN_READING: Final = "tests/accounting/rpc/test_reading.py"
+_IN_SERVICER: Final = "tests/accounting/rpc/test_servicer.py"
 _IN_MEMBERSHIP: Final = "tests/accounting/cell/test_membership.py"
 _IN_HANDING_OVER: Final = "tests/accounting/writer/test_handing_over.py"
 _IN_LOW_WATER: Final = "tests/accounting/writer/test_low_water.py"
@@ -643,6 +644,20 @@ _OF_READERS: Final = (
         "                    if made % _JOURNAL_ENTRIES_A_TURN == 0:\n                        await asyncio.sleep(0)\n",
         "",
         _IN_READING,
+    ),
+    one(
+        "another account's record is refunded",
+        "services/accounting/rpc/servicer.py",
+        "                    and entry.account_id == request.account_id\n",
+        "",
+        _IN_SERVICER,
+    ),
+    one(
+        "another session's record is refunded",
+        "services/accounting/rpc/servicer.py",
+        "                    and entry.charging_id == request.charging_id\n                    and entry.record",
+        "                    and entry.record",
+        _IN_SERVICER,
     ),
     one(
         "a row that does not fit into a message is left out",

@@ -104,6 +104,13 @@ _OF_STORES: Final = (
         _IN_POSTGRESQL_STORE,
     ),
     one(
+        "an audit sees several states of the store",
+        _JOURNAL_POSTGRESQL,
+        'isolation="repeatable_read"',
+        'isolation="read_committed"',
+        "tests/stores/test_accounting_stores.py",
+    ),
+    one(
         "the export's cursors are empty after a crash of their server",
         _POSTGRESQL_STORE,
         "    CREATE TABLE cursor (",
@@ -335,6 +342,13 @@ _OF_BACKUPS: Final = (
         f"{_JOURNAL_COPY}{_CATALOG_COPY}",
         f"{_CATALOG_COPY}{_JOURNAL_COPY}",
         _IN_BACKUP,
+    ),
+    one(
+        "a damaged file is backed up",
+        _SQLITE,
+        '    if found != "ok":\n',
+        "    if False:\n",
+        _IN_SQLITE,
     ),
     one(
         "a damaged backup is restored",

@@ -18,6 +18,11 @@ _RECOVERY: Final = "services/accounting/writer/recovery.py"
 _RESIDENTS: Final = "services/accounting/writer/residents.py"
 _TRANSFERS: Final = "services/accounting/writer/transfers.py"
 _WAITING: Final = "services/accounting/writer/waiting.py"
+_DELIVERY: Final = "services/accounting/rpc/delivery.py"
+_IN_DELIVERY: Final = "tests/accounting/rpc/test_delivery.py"
+_IN_ERAS: Final = "tests/accounting/cell/test_eras.py"
+_IN_READING: Final = "tests/accounting/rpc/test_reading.py"
+_IN_SERVICER: Final = "tests/accounting/rpc/test_servicer.py"
 _IN_MEMBERSHIP: Final = "tests/accounting/cell/test_membership.py"
 _IN_HANDING_OVER: Final = "tests/accounting/writer/test_handing_over.py"
 _IN_LOW_WATER: Final = "tests/accounting/writer/test_low_water.py"
@@ -253,6 +258,20 @@ _OF_TRANSFERS: Final = (
         _IN_TRANSFERS,
     ),
     one(
+        "a gift comes back for what is no refusal",
+        _DELIVERY,
+        "if error.reason in _FAULTS else Fault.UNAVAILABLE",
+        "if error.reason in _FAULTS else Fault.NOT_POSSIBLE",
+        _IN_DELIVERY,
+    ),
+    one(
+        "a gift that another replica did not take has arrived",
+        _DELIVERY,
+        "            return Failed(Fault(error.reason)",
+        "            Failed(Fault(error.reason)",
+        _IN_DELIVERY,
+    ),
+    one(
         "a gift that was refused is confirmed",
         _OWNER,
         "        return answer if isinstance(answer, Failed) else None\n",
@@ -346,6 +365,42 @@ _OF_TRANSFERS: Final = (
 )
 
 _OF_MEMBERSHIP: Final = (
+    one(
+        "a claim is made over one that it has not seen",
+        _COORDINATOR,
+        "self._member_id.encode(), self._lease, mod_revision=before\n",
+        'self._member_id.encode(), self._lease, mod_revision=getattr(await self._etcd.get(f"{self._prefix}claims/{part_id}"), '
+        '"mod_revision", 0)\n',
+        _IN_MEMBERSHIP,
+    ),
+    one(
+        "who has too early a claim keeps it",
+        _COORDINATOR,
+        "                del self._held[claim.part_id]\n                logger",
+        "                logger",
+        _IN_MEMBERSHIP,
+    ),
+    one(
+        "a hand-over that etcd broke off is under way for ever",
+        _COORDINATOR,
+        "                    except EtcdError as error:\n                        # The claim",
+        "                    except ZeroDivisionError as error:\n                        # The claim",
+        _IN_MEMBERSHIP,
+    ),
+    one(
+        "a new era may have been before in etcd",
+        _COORDINATOR,
+        "raise_era(stores, 0 if before is None else before.era, coordinator_id)",
+        "raise_era(stores, 0, coordinator_id)",
+        _IN_ERAS,
+    ),
+    one(
+        "how far the journal went is noted for the first era",
+        _COORDINATOR,
+        "msgspec.json.encode(Reached(era, next_seq))",
+        "msgspec.json.encode(Reached(1, next_seq))",
+        _IN_ERAS,
+    ),
     one(
         "who cannot commit lets its lease end though nobody else could",
         _SERVER_GROUPS,
@@ -588,7 +643,29 @@ _OF_READERS: Final = (
         "services/accounting/rpc/servicer.py",
         "                    if made % _JOURNAL_ENTRIES_A_TURN == 0:\n                        await asyncio.sleep(0)\n",
         "",
-        "tests/accounting/rpc/test_reading.py",
+        _IN_READING,
+    ),
+    one(
+        "another account's record is refunded",
+        "services/accounting/rpc/servicer.py",
+        "                    and entry.account_id == request.account_id\n",
+        "",
+        _IN_SERVICER,
+    ),
+    one(
+        "another session's record is refunded",
+        "services/accounting/rpc/servicer.py",
+        "                    and entry.charging_id == request.charging_id\n                    and entry.record",
+        "                    and entry.record",
+        _IN_SERVICER,
+    ),
+    one(
+        "a row that does not fit into a message is left out",
+        "services/accounting/rpc/servicer.py",
+        "                    yield response\n                    response = pb.ReadJournalResponse()\n",
+        "                    yield response\n                    response = pb.ReadJournalResponse()\n"
+        "                    continue\n",
+        _IN_READING,
     ),
 )
 

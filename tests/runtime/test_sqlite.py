@@ -14,7 +14,7 @@ from services.authentication.sqlite_store import SqliteStore as AuthenticationSt
 from services.billing.sqlite_store import SqliteStore as BillingStore
 from services.edge.charging.outbox import Outbox
 from services.runtime.errors import SchemaError, ServiceError
-from services.runtime.sqlite import Database, schema_version
+from services.runtime.sqlite import Database, copy_database, schema_version
 from tokenline.errors.v1 import errors_pb2
 
 _FULL = 2
@@ -243,3 +243,21 @@ async def test_a_migration_of_several_transactions_goes_on_where_it_was_broken_o
         database = await Database.open(path, [_TABLE, spell, "INSERT INTO word VALUES ('end', '')"])
         assert await database.read(_words) == ["one", "two", "three", "end"]
         await database.close()
+
+
+async def test_a_copy_of_a_damaged_file_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    database = await Database.open(path, [_TABLE, "CREATE INDEX words ON word (word)"])
+
+    def add_many(connection: sqlite3.Connection) -> None:
+        for number in range(2_000):
+            _add(connection, f"word {number}")
+
+    await database.write(add_many)
+    await database.close()
+    copy_database(path, tmp_path / "whole")
+    damaged = bytearray(path.read_bytes())
+    damaged[-4_096:] = b"\xff" * 4_096
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(SchemaError, match="is damaged"):
+        copy_database(path, tmp_path / "copy")

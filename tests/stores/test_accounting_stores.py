@@ -290,9 +290,8 @@ async def test_an_error_inside_a_snapshot_comes_out_of_it(store: Store) -> None:
     assert len(await store.partitions()) == PARTITIONS
 
 
-async def test_sqlite_goes_on_committing_beside_a_snapshot_that_sees_one_state(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "accounting.db")
-    await store.initialise(PARTITIONS)
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+async def test_commits_go_on_beside_a_snapshot_that_sees_one_state(store: Store) -> None:
     await claim(store, "own-a", again=False)
     await store.commit([row(0, 1, checkpoint(1, 1, None, b"old"))])
     loop, begun, finish = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
@@ -316,7 +315,6 @@ async def test_sqlite_goes_on_committing_beside_a_snapshot_that_sees_one_state(t
     finish.set()
     assert await reading == ([2, 1, 1], [1], [b"old"])
     assert await store.snapshot(lambda snapshot: len(list(snapshot.rows(0, 0)))) == 5
-    await store.close()
 
 
 # The SQLite file

@@ -13,7 +13,7 @@ from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.cell.view import Member, Reached
 from services.accounting.core import features
 from services.accounting.core.commands import Answer, OpenAccount, ReadAccount
-from services.accounting.journal.store import ClaimedPartition, EraMismatchError
+from services.accounting.journal.store import Claim, ClaimedPartition, EraMismatchError
 from services.accounting.writer.asking import ask
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import Snapshot
@@ -137,6 +137,23 @@ async def test_what_was_just_claimed_is_not_given_up_for_an_older_view(site: Sit
     assert [each.epoch for each in await site.store.partitions()] == [1, 1]
 
 
+@at_a_site
+async def test_who_has_not_heard_of_a_claim_does_not_take_it(site: Site) -> None:
+    late = Replica(site, "two")
+    answering = asyncio.Event()
+    answering.set()
+    late.coordinator._etcd = cast("Any", SlowWatch(site.etcd, random.Random(1), 0.0, answering))
+    while late.coordinator._view is None:  # noqa: ASYNC110  # a coordinator tells nobody
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.6)
+    # It is alone by what it looks at now, and acts on in two seconds.
+    first = Replica(site, "one")
+    await first.owns(0)
+    await asyncio.sleep(20)
+    assert (first.owner.part_ids, late.owner.part_ids) == (frozenset({0}), frozenset({1}))
+    assert (await site.store.partitions())[0].epoch == 1
+
+
 # Claims that nobody stands for
 
 
@@ -174,6 +191,34 @@ async def test_a_database_that_is_away_at_the_claim_is_asked_again(site: Site) -
     assert (site.claims(), replica.owner.part_ids) == ({"0": "one", "1": "one"}, frozenset())
     site.store.claims_failing = False
     await replica.owns(0, 1)
+
+
+@at_a_site
+async def test_a_database_that_knows_a_later_claim_is_asked_with_later_ones(site: Site) -> None:
+    identity = await site.store.initialise(2)
+    assert len(await site.store.claim("before", identity.era, [Claim(0, 40), Claim(1, 40)], again=False)) == 2
+    replica = Replica(site, "one")
+    # Each of its claims is later than the one before.
+    await replica.owns(0, 1)
+
+
+@at_a_site
+async def test_a_claim_that_could_not_be_given_up_is_given_up_later(site: Site) -> None:
+    first = Replica(site, "one")
+    await first.owns(0, 1)
+    asked = await stalled(site, first)
+    second = Replica(site, "two")
+    # It is handed over, and its last answer is still to come.
+    while 1 in first.owner.part_ids:  # noqa: ASYNC110  # an owner tells nobody
+        await asyncio.sleep(0.01)
+    site.etcd.down = True
+    site.store.let_go.set()
+    await asked
+    await asyncio.sleep(4)
+    assert site.claims()["1"] == "one"
+    site.etcd.down = False
+    await second.owns(1)
+    await first.owns(0)
 
 
 @at_a_site

@@ -23,6 +23,7 @@ from services.accounting.journal.audit import audit
 from services.accounting.journal.codec import decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.writer.holdings import OwnershipLostError
+from services.partitions import partition_of
 from services.runtime.clients import answer, connect
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import SchemaError, ServiceError
@@ -79,6 +80,47 @@ async def refused(call: Any) -> ServiceError:
     with pytest.raises(ServiceError) as raised:
         await answer(call)
     return raised.value
+
+
+# Refunds
+
+
+async def settled_together(client: Client) -> tuple[list[tuple[str, str]], int]:
+    """(account, session) of three Events in one row, the first two of one account; and the row's number."""
+    account_id = await client.open(100)
+    other_id = await client.open(100)
+    while partition_of(other_id, 3) != partition_of(account_id, 3):
+        other_id = await client.open(100)
+    calls = [(each, charging_id()) for each in (account_id, account_id, other_id)]
+    await client.charge(*(event(*call, operation_id=number, input=number) for number, call in enumerate(calls, start=1)))
+    records = [await client.records(*call) for call in calls]
+    assert [len(each) for each in records] == [1, 1, 1]
+    assert [each[0].session_settled.charging_id for each in records] == [session for _, session in calls]
+    (row,) = {each[0].sequence_number for each in records}
+    return calls, row
+
+
+@pytest.mark.parametrize("named", ["another account's", "a second that is not there", "another session's"])
+async def test_a_refund_of_a_record_that_is_not_the_accounts_is_refused(client: Client, named: str) -> None:
+    calls, row = await settled_together(client)
+    (account_id, session), (_, _), (_, of_the_other) = calls
+    if named == "another account's":
+        session = of_the_other
+    elif named == "another session's":
+        session = charging_id()
+    request = pb.RefundSessionRequest(
+        account_id=account_id,
+        charging_id=session,
+        sequence_number=row,
+        record_sequence_number=2 if named == "a second that is not there" else 1,
+        amount=UNIT,
+        valid_for=Duration(seconds=86_400),
+        reason="goodwill",
+        idempotency_key="refund",
+    )
+    error = await refused(client.stub.RefundSession(request, timeout=WAIT_S))
+    assert error.reason_name == "RECORD_UNKNOWN"
+    assert len((await client.account(account_id)).buckets) == 1
 
 
 # The life of an account and its sessions

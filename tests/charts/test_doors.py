@@ -162,6 +162,10 @@ def test_prometheus_finds_every_pod_of_the_cell() -> None:
         if monitor["spec"]["selector"]["matchLabels"].items() <= each["metadata"]["labels"].items()
     ]
     assert service["metadata"]["name"] == "tokenline-metrics"
+    assert monitor["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/instance": "tokenline",
+        "app.kubernetes.io/component": "metrics",
+    }
     assert monitor["metadata"]["labels"]["a"] == "b"
     assert monitor["spec"]["endpoints"] == [{"port": "metrics", "interval": "15s"}, {"port": "admin", "interval": "15s"}]
     assert monitor["spec"]["podTargetLabels"] == ["app.kubernetes.io/component"]

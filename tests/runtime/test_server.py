@@ -63,6 +63,18 @@ async def test_callers_see_not_serving_before_a_server_that_stops_refuses_them(t
     assert seen[-2:] == [SERVING, NOT_SERVING]
 
 
+async def test_a_server_that_stops_does_not_say_again_that_it_serves(tmp_path: Path) -> None:
+    """A service that has just joined its cell when it is told to end would be sent calls once more."""
+    server = GrpcServer(["a.Service"])
+    async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
+        await server.stop_serving()
+        await server.set_serving()
+        for name in ("", "a.Service"):
+            asked = health_pb2.HealthCheckRequest(service=name)
+            said = await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=WAIT_S, wait_for_ready=True)
+            assert said.status == NOT_SERVING
+
+
 @pytest.mark.parametrize("where", ["127.0.0.1:0", "unix:{}/s"])
 async def test_a_server_that_grpc_ended_listens_again_and_calls_under_way_go_on(tmp_path: Path, where: str) -> None:
     server = GrpcServer(["a.Service"])

@@ -63,6 +63,12 @@ FOUND: Final = 'edge_checks_total{check="audit",found="differences"}'
 CLEAN: Final = 'edge_checks_total{check="audit",found="nothing"}'
 ROUTE: Final = {"vendor": "v", "model": "m", "dialect": "chat"}
 ROUTE_STATE: Final = 'edge_route_state{vendor="v",model="m",dialect="chat"}'
+# Ages in seconds, by how old they may be.
+AGES_OF_30: Final = (
+    *("billing_export_lag_seconds", 'edge_outbox_age_seconds{instance="a:1"}'),
+    *("edge_catalog_silence_seconds", "charging_catalog_silence_seconds"),
+)
+AGES_OF_5: Final = ("edge_revocations_age_seconds", 'charging_commit_pending_seconds{server="0"}')
 WATCHED: Final = {UP: "1x40000"}
 SCENES: Final = (
     Scene(
@@ -301,6 +307,19 @@ SCENES: Final = (
         {'edge_outbox_age_seconds{instance="a:1"}': "0 0 15+15x20"},
         "2m",
         {"TokenlineOutboxFills": {"instance": "a:1"}},
+    ),
+    Scene("all ages are as old as they may be", dict.fromkeys(AGES_OF_30, "30x20") | dict.fromkeys(AGES_OF_5, "5x20"), "4m"),
+    Scene(
+        "all ages are a second older than they may be",
+        dict.fromkeys(AGES_OF_30, "31x20") | dict.fromkeys(AGES_OF_5, "6x20"),
+        "4m",
+        {
+            "TokenlineExportStops": {},
+            "TokenlineOutboxFills": {"instance": "a:1"},
+            "TokenlineCatalogIsOld": {},
+            "TokenlineRevocationsAreLate": {},
+            "TokenlineCommitHangs": {"server": "0"},
+        },
     ),
     Scene("a layer is not valid", {"registry_catalog_refused": "0 0 1x20"}, "2m", {"TokenlineCatalogIsRefused": {}}),
     Scene(

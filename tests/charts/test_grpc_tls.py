@@ -162,3 +162,9 @@ def test_cert_manager_makes_a_certificate_of_each_service_where_it_is_asked() ->
 def test_what_does_not_fit_together_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(helm_python.HelmError, match=said):
         rendered(merged(REQUIRED, {"grpcTls": values}))
+
+
+def test_an_issuer_is_one_of_the_namespace_unless_it_is_said_to_be_the_clusters() -> None:
+    objects = _objects({"mode": "both", "certManager": {"enabled": True, "issuerName": "cell-authority"}})
+    issuers = [each["spec"]["issuerRef"]["kind"] for (kind, _), each in objects.items() if kind == "Certificate"]
+    assert issuers == len(_ALL) * ["Issuer"]

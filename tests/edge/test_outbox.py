@@ -131,7 +131,7 @@ async def test_what_is_answered_while_it_is_written_does_not_stay(tmp_path: Path
 async def test_what_was_left_is_delivered_by_who_opens_the_file_next(tmp_path: Path, address: str) -> None:
     path = tmp_path / "outbox"
     charging_ids = sorted(new_id() for _ in range(50))
-    async with charging(address, path, release_timeout_ms=100) as client:
+    async with charging(address, path, release_timeout_ms=2_000) as client:
         released = await asyncio.gather(*(client.release("acct-1", each, 2, pb.ReleaseSession()) for each in charging_ids))
         assert released == [None] * 50
     assert kept(path) == charging_ids
@@ -265,6 +265,28 @@ async def test_what_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
     assert kept(path) == []
 
 
+@pytest.mark.parametrize("then", ["another is kept", "the process ends"])
+async def test_what_was_answered_leaves_a_file_that_could_not_be_written_at_first(tmp_path: Path, then: str) -> None:
+    # Else whoever opens the file next sends it again, when accounting may have forgotten the call.
+    path, answered, another = tmp_path / "outbox", new_id(), new_id()
+    outbox, _ = await Outbox.open(path, releases_max=2)
+    await outbox.keep(operation(answered))
+    with sqlite3.connect(path) as connection:
+        # As a failing disk does.
+        connection.execute("CREATE TRIGGER failing BEFORE DELETE ON release BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END")
+    outbox.delivered(operation(answered))
+    with pytest.raises(ServiceError, match="disk I/O error"):
+        await outbox.keep(operation(another))
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER failing")
+    connection.close()
+    if then == "another is kept":
+        await outbox.keep(operation(another))
+        assert kept(path) == [another]
+    await outbox.close()
+    assert kept(path) == [another] * (then == "another is kept")
+
+
 async def test_what_could_not_be_kept_at_first_is_kept_at_the_end(tmp_path: Path, address: str) -> None:
     path, charging_id = tmp_path / "outbox", new_id()
     async with charging(address, path, release_timeout_ms=200, outbox_after_ms=50) as client:
@@ -286,7 +308,7 @@ async def test_an_answer_takes_no_other_release_out_of_the_outbox(tmp_path: Path
     answered, waiting = new_id(), new_id()
     accounting = Accounting()  # type: ignore[abstract]
     accounting.script = lambda each: grants(each) if each.charging_id == answered else fails(errors_pb2.ERROR_REASON_NOT_OWNER)
-    async with charging(address, path, release_timeout_ms=200) as client:
+    async with charging(address, path, release_timeout_ms=2_000) as client:
         await asyncio.gather(*(client.release("acct-1", each, 2, pb.ReleaseSession()) for each in (answered, waiting)))
         assert kept(path) == sorted((answered, waiting))
         async with serving(accounting, address):

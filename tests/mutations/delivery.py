@@ -167,6 +167,13 @@ _OF_LANES: Final = (
         "tests/edge/test_outbox.py",
     ),
     one(
+        "what was answered stays in an outbox that could not be written at first",
+        _OUTBOX,
+        "                    self._delivered[:0] = delivered\n",
+        "",
+        _IN_OUTBOX,
+    ),
+    one(
         "all wait no longer than the first of them",
         "services/runtime/timeouts.py",
         "            if deadline_s > loop.time():\n",

@@ -115,9 +115,13 @@ class Outbox:
                 try:
                     self._count = await self._database.write(work)
                 except ServiceError as error:
+                    # Answered ones leave the file with the next write.
+                    self._delivered[:0] = delivered
                     for _, kept in wanted:
                         if not kept.done():
                             kept.set_exception(error)
+                    if not self._wanted:
+                        return
                 else:
                     for _, kept in wanted:
                         if not kept.done():
@@ -128,7 +132,9 @@ class Outbox:
             self._writing = None
 
     async def close(self) -> None:
-        """Waits for writes under way and closes the file."""
+        """Waits for writes under way, tries once more what failed, and closes the file."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
+        if self._delivered:
+            await self._write_all()
         await self._database.close()

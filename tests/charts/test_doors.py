@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.charts.rendering import CASES, REQUIRED, Object, config_of, merged, objects_of, of_kind, pod_templates, rendered
+from tests.charts.rendering import REQUIRED, Object, config_of, merged, objects_of, of_kind, pod_templates, rendered
 
 GRPC_TLS: Final = [{"name": "grpc-tls", "port": 7001, "targetPort": "grpc-tls"}]
 GRPC: Final = [{"name": "grpc", "port": 7000, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}]
@@ -18,16 +18,6 @@ PORTS: Final[dict[str, list[Object]]] = {
         {"name": "admin", "port": 8081, "targetPort": "admin"},
     ],
 }
-
-
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def objects(case: str) -> list[Object]:
-    return objects_of(case)
 
 
 def test_each_service_leads_to_its_own_pods(case: str, objects: list[Object]) -> None:

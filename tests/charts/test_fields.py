@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import pytest
-
-from tests.charts.rendering import CASES, Object, merged, objects_of, of_kind, pod_templates, rendered, with_defaults
+from tests.charts.rendering import CASES, Object, merged, of_kind, pod_templates, rendered, with_defaults
 
 # Maps of which each key is somebody's choice; what must stand in them is looked at elsewhere.
 _FREE: Final = {"labels", "annotations", "data", "matchLabels", "selector", "nodeSelector", "tolerations", "requests", "limits"}
@@ -119,16 +117,6 @@ ANNOTATIONS: Final = {
 OF_PODS: Final = {
     *("tokenline.io/config-checksum", "tokenline.io/catalog-checksum", "kubectl.kubernetes.io/default-container"),
 }
-
-
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def objects(case: str) -> list[Object]:
-    return objects_of(case)
 
 
 def fields(part: Any, path: str = "") -> Iterator[str]:

@@ -11,7 +11,6 @@ from tests.charts.rendering import (
     Object,
     config_of,
     merged,
-    objects_of,
     of_kind,
     pod_templates,
     rendered,
@@ -20,16 +19,6 @@ from tests.charts.rendering import (
 
 DEPLOYMENTS: Final = ("authentication", "registry", "accounting", "vendor-simulator")
 VOLUMES: Final = {"billing": "cdr", "edge": "outbox"}
-
-
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def objects(case: str) -> list[Object]:
-    return objects_of(case)
 
 
 def workloads(objects: list[Object]) -> dict[str, Object]:

@@ -156,11 +156,6 @@ FILES_OF_EVERYTHING: Final[dict[str, dict[str, str]]] = {
 }
 
 
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def pods(case: str) -> dict[str, PodTemplate]:
     return pod_templates(objects_of(case))

@@ -17,6 +17,8 @@ from services.cli.failures import CommandError
 
 _STOP_S_MAX: Final = 20.0
 
+# Keep the ports of `free_ports` until this process ends.
+_held: Final[list[socket.socket]] = []
 
 T = TypeVar("T")
 
@@ -68,12 +70,18 @@ def forget_resident_peak(pid: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody listens on; the kernel gives them to nobody else as long as this process runs.
+
+    A server that is started again on such a port finds it free: without that, any connection that a program opens may have been
+    given it meanwhile as its own end.
+    """
+    held = [socket.socket() for _ in range(count)]
+    for each in held:
+        each.bind(("127.0.0.1", 0))
+        # Set after the kernel has chosen: servers, which all set it, may listen there beside a socket that only is bound.
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _held.extend(held)
+    return [each.getsockname()[1] for each in held]
 
 
 def environment_of(checkout: Path | None) -> dict[str, str] | None:

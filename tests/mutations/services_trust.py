@@ -144,6 +144,12 @@ _CALLERS: Final = (
         ("tests/cli/test_processes.py",),
     ),
     Mutation(
+        "a port is let go before its server listens",
+        "services/cli/processes.py",
+        (("    _held.extend(held)\n", ""),),
+        ("tests/cli/test_processes.py",),
+    ),
+    Mutation(
         "two services share a port",
         "services/runtime/server.py",
         (

@@ -12,12 +12,15 @@ _ACCOUNT_SESSIONS: Final = "services/accounting/core/account/sessions.py"
 _AUDIT: Final = "services/accounting/journal/audit.py"
 _BALANCE: Final = "services/accounting/core/balance.py"
 _BILLING_SQLITE: Final = "services/billing/sqlite_store.py"
+_BILLING_SERVICER: Final = "services/billing/servicer.py"
+_BILLING_ITEMS: Final = "services/billing/items.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _EDGE_CALL_CALL: Final = "services/edge/call/call.py"
 _EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _OFFERINGS: Final = "services/accounting/core/offerings.py"
 _REGISTRY_OFFERINGS: Final = "services/registry/offerings.py"
+_SALES_CREDIT: Final = "services/accounting/core/sales/credit.py"
 _SALES_OPENINGS: Final = "services/accounting/core/sales/openings.py"
 _SALES_ORDERS: Final = "services/accounting/core/sales/orders.py"
 _SALES_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
@@ -31,6 +34,8 @@ _IN_SALES: Final = "tests/accounting/core/test_sales_kept.py"
 _IN_ROOM: Final = "tests/accounting/core/test_room.py"
 _IN_CORRECTIONS: Final = "tests/accounting/core/test_corrections.py"
 _IN_GIFTS: Final = "tests/accounting/core/test_gifts.py"
+_IN_BILLING: Final = "tests/billing/test_billing.py"
+_IN_ITEMS: Final = "tests/billing/test_items.py"
 _IN_BILLING_STORES: Final = "tests/stores/test_billing_stores.py"
 _IN_CATALOG_OF_SALES: Final = "tests/registry/test_catalog_of_sales.py"
 _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
@@ -397,5 +402,40 @@ KEPT: Final = (
         "    elif micro > ADDED_UP_MAX:\n",
         "    elif False:\n",
         _IN_CATALOG_OF_SALES,
+    ),
+    one(
+        "a pack that is paid late is worth what is left since it was ordered",
+        _SALES_CREDIT,
+        "    begin_us = running[0].created_us\n",
+        "    begin_us = order.placed_us\n",
+        _IN_SALES,
+    ),
+    one(
+        "a bucket that ended before its time is topped up",
+        _CORRECTIONS,
+        "    if bucket.ended or bucket.valid_until_us <= now_us:\n",
+        "    if bucket.valid_until_us <= now_us:\n",
+        _IN_SALES,
+    ),
+    one(
+        "a statement is cut",
+        _BILLING_SERVICER,
+        "        if len(charges) > _CHARGES_MAX:\n",
+        "        if len(charges) > _CHARGES_MAX + 1:\n",
+        _IN_BILLING,
+    ),
+    one(
+        "a phone number has anything behind it",
+        _BILLING_SERVICER,
+        "_PHONE_NUMBER.fullmatch(request.phone_number)",
+        "_PHONE_NUMBER.match(request.phone_number)",
+        _IN_BILLING,
+    ),
+    one(
+        "a vendor's late claim is a further call",
+        _BILLING_ITEMS,
+        "            calls=int(is_first),\n",
+        "            calls=1,\n",
+        _IN_ITEMS,
     ),
 )

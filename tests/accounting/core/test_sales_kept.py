@@ -56,6 +56,7 @@ def shopper() -> Shopper:
         for_sale("dear", allowance(10), price=62 * UNIT),
         for_sale("calendar", allowance(31), price=31 * UNIT, cycle=CALENDAR),
         for_sale("year", allowance(10), price=10 * UNIT, cycle=Cycle(Period.MONTH, 12, calendar=False, prorated=False)),
+        for_sale("free-of-charge", allowance(10)),
         for_sale("patient", allowance(10), price=12 * UNIT, grace_days=9),
         for_sale("impatient", allowance(10), price=12 * UNIT, grace_days=0),
         for_sale("fast", limits=(fast,), automatic=False),
@@ -135,6 +136,23 @@ def test_a_key_whose_order_older_code_forgot_begins_no_subscription_anew(shopper
     del shopper.state.orders[order.order_id]
     assert fault_of(shopper.unchanged_by(command)) == "IDEMPOTENCY_CONFLICT"
     assert shopper.free[CNY] == 90
+
+
+def test_a_pack_is_worth_as_much_as_is_left_since_it_was_paid(shopper: Shopper) -> None:
+    order = shopper.order("pack", Payment.EXTERNAL)
+    shopper.pass_time(DAY // 2)
+    shopper.confirm(order)
+    shopper.pass_time(DAY // 2)
+    # Ordered yesterday, paid twelve hours ago, on the day before: 28 of its 30 days are left.
+    assert refund(shopper, order.order_id).amount == 28 * UNIT
+
+
+def test_what_ended_before_its_time_is_not_topped_up(shopper: Shopper) -> None:
+    order = shopper.order("free-of-charge")
+    (bucket_id,) = shopper.state.buckets
+    shopper.cancel(order.subscription_id, at_once=True)
+    assert shopper.state.buckets[bucket_id].valid_until_us > shopper.now_us
+    assert fault_of(shopper.unchanged_by(TopUpBucket(ACCOUNT_ID, bucket_id, UNIT, "top-up"))) == "NOT_POSSIBLE"
 
 
 # Money that comes while a renewal waits for it

@@ -139,11 +139,12 @@ def test_a_key_whose_order_older_code_forgot_begins_no_subscription_anew(shopper
 
 
 def test_a_pack_is_worth_as_much_as_is_left_since_it_was_paid(shopper: Shopper) -> None:
+    go_to(shopper, "2026-11-01 12:00")
     order = shopper.order("pack", Payment.EXTERNAL)
-    shopper.pass_time(DAY // 2)
+    go_to(shopper, "2026-11-02 09:00")
     shopper.confirm(order)
-    shopper.pass_time(DAY // 2)
-    # Ordered yesterday, paid twelve hours ago, on the day before: 28 of its 30 days are left.
+    go_to(shopper, "2026-11-03 09:00")
+    # Paid yesterday, ordered on the day before: 28 of its 30 days are left.
     assert refund(shopper, order.order_id).amount == 28 * UNIT
 
 

@@ -75,8 +75,17 @@ async def test_servers_let_each_service_call_what_the_table_says_and_refuse_the_
 
 async def test_a_name_that_no_service_has_may_call_nothing(tmp_path: Path, authority: Path) -> None:
     async with secure_cell(tmp_path, authority) as addresses:
-        for names, said in (((), "a caller without a name"), (("edge",), "edge"), (("x.edge.tokenline",), "x.edge.tokenline")):
-            key, certificate, ca = pems(authority, *names)
+        for name in (
+            "",
+            "edge",
+            "x.edge.tokenline",
+            "edge.x.tokenline",
+            "edgetokenline",
+            "edge.tokenline.example",
+            "EDGE.tokenline",
+        ):
+            key, certificate, ca = pems(authority, *([name] if name else []))
+            said = name or "a caller without a name"
             credentials = grpc.ssl_channel_credentials(ca, key, certificate)
             options = [("grpc.ssl_target_name_override", "accounting.tokenline")]
             address = addresses["accounting"].removeprefix("tls:")

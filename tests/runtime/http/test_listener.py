@@ -158,6 +158,32 @@ async def test_a_connection_without_a_request_is_closed_after_its_time() -> None
         client.close()
 
 
+async def test_a_connection_waits_for_one_thing_at_a_time() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await until(lambda: bool(listener._heads))
+        await client.send(GET + b"GET /hold HT")
+        await client.until(b"GET /a 0")
+        # Half a head came during the answer, or after it.
+        for rest in (b"TP/1.1\r\nhost: x\r\n\r\n", b"T /hold HTTP/1.1\r\nhost: x\r\n\r\n"):
+            await until(lambda: bool(listener._heads))
+            assert not listener._idle
+            await client.send(rest)
+            await until(lambda: bool(listener._answers))
+            assert not listener._heads
+            application.let_go.set()
+            await client.until(b"GET /hold 0")
+            assert list(map(len, (listener._idle, listener._answers))) == [1, 0]
+            application.let_go.clear()
+            await client.send(b"GE")
+        # An answer whose body was not awaited is the last one.
+        await client.send(b"T /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab")
+        await client.until(b"\r\n\r\nno")
+        assert list(listener._ending.values()) == [0]
+        assert not any((listener._heads, listener._idle, listener.bodies, listener._answers, listener._late))
+        client.close()
+
+
 async def test_connections_of_one_address_are_bounded() -> None:
     async with listening(connections_per_address_max=3) as (listener, _):
         clients = [await Client.to(listener) for _ in range(3)]
@@ -503,7 +529,9 @@ async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
         await asyncio.sleep(0.2)
         assert application.left == []
         application.let_go.set()
-        assert (await client.rest()).endswith(b"GET /hold 0")
+        answer = await client.rest()
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.endswith(b"GET /hold 0")
         client.close()
 
 

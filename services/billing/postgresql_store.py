@@ -216,6 +216,10 @@ class PostgresqlStore:
                     file.size_bytes,
                     file.sha256,
                 )
+            if rows.orders:
+                # An order whose key was used again, long after it came to its end, has the same name.
+                names = [order.order_id for order in rows.orders]
+                await connection.execute("DELETE FROM placed_order WHERE order_id = ANY($1)", names)
             for table, records in (("cdr_index", rows.calls), ("billed_item", rows.items), ("placed_order", rows.orders)):
                 if records:
                     await connection.copy_records_to_table(table, records=records, schema_name="billing")

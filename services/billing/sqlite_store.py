@@ -164,7 +164,8 @@ _INDEX: Final = (
     " FROM cdr_index"
 )
 _INSERT_ITEM: Final = "INSERT INTO billed_item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_ORDER: Final = "INSERT INTO placed_order VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# An order whose key was used again, long after it came to its end, has the same name.
+_PUT_ORDER: Final = "INSERT OR REPLACE INTO placed_order VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NOTHING_PENDING: Final = (None, None, None, None)
 
 
@@ -217,7 +218,7 @@ class SqliteStore:
                 )
             connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.calls)
             connection.executemany(_INSERT_ITEM, rows.items)
-            connection.executemany(_INSERT_ORDER, rows.orders)
+            connection.executemany(_PUT_ORDER, rows.orders)
 
         await self._database.write(work)
         return after

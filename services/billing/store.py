@@ -92,7 +92,8 @@ class Store(Protocol):
     async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, rows: Rows) -> Cursor:
         """Writes file row and rows, moves the cursor to `to_seq` and past the records' numbers, clears pending.
 
-        Without a record there is no file and nothing pending. Errors: `CursorMovedError` unless the partition is at `cursor`.
+        An order takes the place of an earlier one of its name. Without a record there is no file and nothing pending. Errors:
+        `CursorMovedError` unless the partition is at `cursor`.
         """
         ...
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from services.registry.rules import (
+    ADDED_UP_MAX,
     INT32_MAX,
     INT64_MAX,
     FieldFlaw,
@@ -541,7 +542,14 @@ def _repetition(field: str, value: str, seen: set[str]) -> Iterator[FieldFlaw]:
 
 def _amount(field: str, amount: Decimal) -> Iterator[FieldFlaw]:
     try:
-        if micro_amount(amount) < 1:
-            yield field, f"must be above 0; it is {amount}"
+        micro = micro_amount(amount)
     except ValueError as error:
         yield field, str(error)
+        return
+    if micro < 1:
+        yield field, f"must be above 0; it is {amount}"
+    elif micro > ADDED_UP_MAX:
+        yield (
+            field,
+            f"must be at most {Decimal(ADDED_UP_MAX) / 1_000_000}, so that sums of it fit int64 micro-units; it is {amount}",
+        )

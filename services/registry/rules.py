@@ -10,6 +10,8 @@ from zoneinfo import available_timezones
 
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
+# Amounts that accounting adds up are at most this many micro-units each, and it takes no larger ones.
+ADDED_UP_MAX: Final = INT64_MAX // 2
 _AMOUNT_MAX: Final = Decimal(INT64_MAX) / 1_000_000
 # Days after the last one are looked at too.
 _YEARS: Final = (1970, 8999)

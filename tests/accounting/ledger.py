@@ -28,6 +28,7 @@ from services.accounting.core.decide import decide
 from services.accounting.core.due import due_entries
 from services.accounting.core.entries import Entry, VendorAttempt
 from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.journal.audit import _AccountBook, _compare, _post
 from services.accounting.journal.codec import decode_row, encode_row
 from services.runtime.identifiers import uuid7
 from services.token_classes import INDEX, TOKEN_CLASSES, Vector, trimmed
@@ -285,6 +286,13 @@ def state_of(account: Account) -> dict[str, Any]:
     state: dict[str, Any] = {field: msgspec.to_builtins(getattr(account, field)) for field in account.__struct_fields__}
     del state["next_due_us"]
     return state
+
+
+def audited(ledger: Ledger) -> list[str]:
+    """What the auditor finds."""
+    book = _AccountBook()
+    breaches = [breach for entry in ledger.entries for breach in _post(book, entry)]
+    return breaches + list(_compare(book, ledger.state))
 
 
 def replayed(rows: Iterable[tuple[int, list[Entry]]]) -> Account:

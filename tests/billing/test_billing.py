@@ -215,6 +215,22 @@ async def test_a_statement_waits_for_what_is_not_exported_yet(
     assert [(charge.kind, charge.remark) for charge in statement.charges] == [("write_off", "goodwill")]
 
 
+async def test_a_statement_has_all_charges_or_is_refused(
+    accounting: ScriptedAccounting, accounting_address: str, tmp_path: Path
+) -> None:
+    part_id = partition_of(ACCOUNT_ID, 4)
+    debit = accounting_pb2.BucketAmount(bucket_id="bkt-1", amount=1)
+    async with running(config_of(tmp_path, accounting_address, export_interval_ms=3_600_000)) as (channel, _):
+        await wait_for_health(channel, SERVING)
+        billing = billing_pb2_grpc.BillingServiceStub(channel)
+        accounting.append(part_id, accounting_pb2.PriceCharged(order_id="ord-1", unit=CNY, debits=[debit] * 10_000))
+        statement = await answer(billing.GetStatement(statement_request(), timeout=WAIT_S))
+        assert (len(statement.charges), statement.totals[0].charged) == (10_000, 10_000)
+        accounting.append(part_id, accounting_pb2.DebtWrittenOff(unit=TOKEN, amount=4_000_000, reason="goodwill"))
+        with pytest.raises(ServiceError, match="more than 10,000 charges in that time; ask for a shorter one"):
+            await answer(billing.GetStatement(statement_request(), timeout=WAIT_S))
+
+
 async def test_a_statement_of_a_partition_that_is_not_exported_is_refused_and_of_others_is_not(
     accounting: ScriptedAccounting, accounting_address: str, tmp_path: Path
 ) -> None:
@@ -270,3 +286,18 @@ async def test_a_receipt_of_an_order_is_its_accounts_alone(
                 billing.GetOrderReceipt(pb.GetOrderReceiptRequest(account_id="acct-other", order_id="ord-1"), timeout=WAIT_S)
             )
     assert caught.value.reason == errors_pb2.ERROR_REASON_RECORD_UNKNOWN
+
+
+async def test_a_line_is_the_whole_number_of_one_account(accounting_address: str, tmp_path: Path) -> None:
+    async with running(config_of(tmp_path, accounting_address)) as (channel, _):
+        await wait_for_health(channel, SERVING)
+        billing = billing_pb2_grpc.BillingServiceStub(channel)
+        for wrong in ("13800000001", "+0138000001", "+1234", "+8613800000001 or +8613800000002", "+8613800000001\n"):
+            with pytest.raises(ServiceError, match=r"phone_number must be like \+8613800000001"):
+                await answer(billing.SetLine(pb.SetLineRequest(account_id=ACCOUNT_ID, phone_number=wrong), timeout=WAIT_S))
+        with pytest.raises(ServiceError, match="account_id is missing"):
+            await answer(billing.SetLine(pb.SetLineRequest(phone_number="+8613800000001"), timeout=WAIT_S))
+        await answer(billing.SetLine(pb.SetLineRequest(account_id=ACCOUNT_ID, phone_number="+8613800000001"), timeout=WAIT_S))
+        for account_id, number in ((ACCOUNT_ID, "+8613800000001"), ("acct-2", "")):
+            asked = pb.ListDemandsRequest(account_id=account_id, demands_max=1)
+            assert (await answer(billing.ListDemands(asked, timeout=WAIT_S))).phone_number == number

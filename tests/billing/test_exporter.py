@@ -695,6 +695,22 @@ async def test_charges_have_records_from_the_update_on_and_items_from_the_beginn
     await store.close()
 
 
+async def test_items_of_a_long_time_before_the_update_are_all_made_before_anything_more_is_exported(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    database = tmp_path / "billing.db"
+    # More than is read of the journal at once.
+    for number in range(3):
+        accounting.append(0, settled(number), *[opened()] * 400)
+    assert await export_once(journal, database, folder, CrashPoint(-1))
+    as_the_release_before_left_it(database)
+    assert await export_once(journal, database, folder, CrashPoint(-1), file_entries_max=1)
+    store = await SqliteStore.open(database)
+    assert await store.cursors() == {0: Cursor(0, 1, 3, 4, None, charges_from_seq=4, backfilled_seq=3)}
+    assert [item.sequence_number for item in await store.items(0, 1, 9)] == [1, 2, 3]
+    await store.close()
+
+
 async def test_a_range_that_the_release_before_began_is_written_as_it_would_have_been(
     accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
 ) -> None:

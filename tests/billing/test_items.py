@@ -86,6 +86,12 @@ def test_a_vendors_claim_is_an_item_in_its_own_unit() -> None:
     ]
 
 
+def test_a_vendors_claim_for_a_late_end_is_of_no_further_call() -> None:
+    owed = pb.WholesaleCharge(vendor_id="acme", vendor_model_id="acme-1", unit=CNY, amount=30)
+    made = items([settled(1, wholesale=owed)], [settled(1, record_sequence_number=2, wholesale=owed)])
+    assert [item.calls for item in made if item.kind == "wholesale"] == [1, 0]
+
+
 def test_a_new_plan_is_a_price_from_each_bucket_that_paid_it() -> None:
     order: list[Fact] = [
         placed("ord-1", 30, "sub-1", PHONE_BILL),
@@ -197,6 +203,11 @@ def test_a_further_cycle_is_a_renewal_of_its_subscription() -> None:
     assert told(items(cycle), "kind", "amount", "order_id", "subscription_id") == [("renewal", 30, "", "sub-1")]
 
 
+def test_a_further_cycle_that_grants_nothing_is_of_its_subscription() -> None:
+    cycle: list[Fact] = [pb.CycleStarted(subscription_id="sub-1", number=2), price("", ("bkt-1", 30))]
+    assert told(items(cycle), "kind", "amount", "order_id", "subscription_id") == [("renewal", 30, "", "sub-1")]
+
+
 @pytest.mark.parametrize(("method", "paid_by"), [(EXTERNAL, "outside"), (PHONE_BILL, "phone_bill")])
 def test_a_price_paid_outside_is_that_of_its_order(method: registry_pb2.PaymentMethod, paid_by: str) -> None:
     paid: list[Fact] = [
@@ -220,6 +231,15 @@ def test_a_change_paid_outside_is_a_change_and_a_renewal_a_renewal() -> None:
     suspended: list[Fact] = [placed("ord-1", 30, "sub-1"), pb.SubscriptionSuspended(subscription_id="sub-1")]
     (renewal,) = items(suspended, begun)
     assert (change.kind, renewal.kind) == ("change", "renewal")
+
+
+def test_a_suspension_that_does_not_follow_an_order_asks_for_no_renewal_by_it() -> None:
+    order, suspended = placed("ord-1", 30, "sub-2"), pb.SubscriptionSuspended(subscription_id="sub-1")
+    paid: list[Fact] = [pb.OrderCompleted(order_id="ord-1", payment_reference="wx-7")]
+    apart: list[list[Fact]] = [[order], [opened(), suspended], paid]
+    between: list[list[Fact]] = [[order, granted("bkt-9", 1), suspended], paid]
+    for rows in (apart, between):
+        assert told(items(*rows), "kind", "order_id") == [("price", "ord-1")]
 
 
 def test_an_order_that_cost_nothing_has_no_item() -> None:

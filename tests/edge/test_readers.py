@@ -31,10 +31,10 @@ class Keys(OnePrincipal):
 
 
 class Edge:
-    """Requests that are answered when it is said, one turn at a time."""
+    """Requests that are answered when it is said, one turn at a time, whatever calls have."""
 
     def __init__(self, places: int = 1_000, wait_s_max: float = 0.5) -> None:
-        self.turns = Turns(places, PriorityClasses(FixedCatalog(None)), now_s, Bounds(1, 256.0, wait_s_max))
+        self.turns = Turns(places, PriorityClasses(FixedCatalog(None)), now_s, Bounds(8, 256.0, wait_s_max))
         self.principals = Keys()
         self.readers = Readers(self.principals, self.turns, Bodies(10_000, 5_000))
         self.answer = asyncio.Event()
@@ -103,7 +103,7 @@ async def test_who_leaves_while_he_waits_gives_his_place_up_at_once() -> None:
     last = await edge.ask("busy", FREE + 2)
     last.lose()
     await asyncio.wait(edge.tasks[-1:])
-    assert (edge.turns._queue.waiting, edge.turns._queue.cost) == (0, 0.0)
+    assert (edge.turns._questions.queue.waiting, edge.turns._questions.queue.cost) == (0, 0.0)
     # Nobody reads that, and nobody is told that it was shed.
     assert [each.status for each in edge.refused] == [400]
     assert edge.turns.shed.counts == {}

@@ -280,15 +280,15 @@ async def test_who_leaves_while_his_handshake_or_his_warm_up_waits_gives_its_pla
         for _ in range(40):
             turns._shares.begin(PRINCIPAL.account_id, 1.0)
         turns._shares.begin("other", 1.0)
-        turns._free = 0
+        turns._questions.free = 0
         if client is None:
             opening = asyncio.create_task(asyncio.wait_for(connect(running), WAIT_S))
-            await until(lambda: turns._queue.waiting)
+            await until(lambda: turns._questions.queue.waiting)
             opening.cancel()
         else:
             await ask(client, generate=False)
-            await until(lambda: turns._queue.waiting)
+            await until(lambda: turns._questions.queue.waiting)
             client.transport.abort()
-        await until(lambda: not turns._queue.cost)
+        await until(lambda: not turns._questions.queue.cost)
         assert turns._places._costs == {}
         assert turns.shed.counts == {}

@@ -6,21 +6,38 @@ from tests.mutations.planting import one
 
 _ACCOUNT_BUCKETS: Final = "services/accounting/core/account/buckets.py"
 _ACCOUNT_DUE: Final = "services/accounting/core/account/due.py"
+_ACCOUNT_RUNS: Final = "services/accounting/core/account/runs.py"
 _ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
 _ACCOUNT_SESSIONS: Final = "services/accounting/core/account/sessions.py"
+_AUDIT: Final = "services/accounting/journal/audit.py"
 _BALANCE: Final = "services/accounting/core/balance.py"
+_BILLING_SQLITE: Final = "services/billing/sqlite_store.py"
+_BILLING_SERVICER: Final = "services/billing/servicer.py"
+_BILLING_ITEMS: Final = "services/billing/items.py"
+_CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _EDGE_CALL_CALL: Final = "services/edge/call/call.py"
 _EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _OFFERINGS: Final = "services/accounting/core/offerings.py"
+_REGISTRY_OFFERINGS: Final = "services/registry/offerings.py"
+_SALES_CREDIT: Final = "services/accounting/core/sales/credit.py"
 _SALES_OPENINGS: Final = "services/accounting/core/sales/openings.py"
+_SALES_ORDERS: Final = "services/accounting/core/sales/orders.py"
 _SALES_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
 _SALES_SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
+_SESSIONS_BOUNDS: Final = "services/accounting/core/sessions/bounds.py"
 _SESSIONS_HOPE: Final = "services/accounting/core/sessions/hope.py"
 _SESSIONS_RECORDS: Final = "services/accounting/core/sessions/records.py"
 _SESSIONS_SETTLE: Final = "services/accounting/core/sessions/settle.py"
 _IN_CHARGING: Final = "tests/accounting/core/test_charging_kept.py"
 _IN_SALES: Final = "tests/accounting/core/test_sales_kept.py"
+_IN_ROOM: Final = "tests/accounting/core/test_room.py"
+_IN_CORRECTIONS: Final = "tests/accounting/core/test_corrections.py"
+_IN_GIFTS: Final = "tests/accounting/core/test_gifts.py"
+_IN_BILLING: Final = "tests/billing/test_billing.py"
+_IN_ITEMS: Final = "tests/billing/test_items.py"
+_IN_BILLING_STORES: Final = "tests/stores/test_billing_stores.py"
+_IN_CATALOG_OF_SALES: Final = "tests/registry/test_catalog_of_sales.py"
 _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
 _IN_USAGE: Final = "tests/edge/call/test_usage.py"
 _IN_CAPS: Final = "tests/accounting/core/test_caps.py"
@@ -259,5 +276,166 @@ KEPT: Final = (
         " if each.vendor_id in at_end else each for each in pinned)",
         " for each in pinned)",
         _IN_VENDORS_OWED,
+    ),
+    one(
+        "what no budget covers comes off the first record",
+        _SESSIONS_SETTLE,
+        "        for record in reversed(of_unit):\n",
+        "        for record in of_unit:\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "what no budget covers comes off the first bucket",
+        _SESSIONS_RECORDS,
+        "        for bucket_id, paid in reversed(self.free_debits):\n",
+        "        for bucket_id, paid in self.free_debits:\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "what nobody was sent is absorbed by the last tariff",
+        _SESSIONS_RECORDS,
+        "        records[0].absorbed += sum(unpaid_amounts)\n",
+        "        records[-1].absorbed += sum(unpaid_amounts)\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "what nobody was sent costs what the last tariff says",
+        _SESSIONS_RECORDS,
+        "losses.rated_unpaid(records[0].charge.tariff, used, unpaid)",
+        "losses.rated_unpaid(records[-1].charge.tariff, used, unpaid)",
+        _IN_CHARGING,
+    ),
+    one(
+        "a run is forgotten although a swept call of it may charge",
+        _ACCOUNT_RUNS,
+        "account.sessions.values()} | {each.key_id for each in account.swept.values()}\n",
+        "account.sessions.values()}\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "a run is forgotten although a call below it may charge",
+        _ACCOUNT_RUNS,
+        "    charging = {run.key_id for key_id in key_ids for run in lineage(account, key_id)}\n",
+        "    charging = key_ids\n",
+        _IN_CHARGING,
+    ),
+    one(
+        "a change at once makes more buckets than an account can have",
+        _SALES_SUBSCRIPTIONS,
+        "    if (full := no_room_for(account, terms)) is not None:\n        return full\n",
+        "",
+        _IN_ROOM,
+    ),
+    one(
+        "a refund makes one bucket more than an account can have",
+        _CORRECTIONS,
+        "no_room(account, command.unit, command.amount)) is not None:\n        return full\n    return granting(\n",
+        "too_much(account, command.unit, command.amount)) is not None:\n        return full\n    return granting(\n",
+        _IN_ROOM,
+    ),
+    one(
+        "a renewal is asked for as long as what it is changed to says",
+        _SALES_RENEWALS,
+        "        expires_us=due_us + subscription.terms.grace_us,\n",
+        "        expires_us=due_us + terms.grace_us,\n",
+        _IN_SALES,
+    ),
+    one(
+        "what nobody was sent comes to any amount",
+        _SESSIONS_BOUNDS,
+        "too_much_to_owe(account, lines, added_up(used, command.unpaid))",
+        "too_much_to_owe(account, lines, used)",
+        _IN_CHARGING,
+    ),
+    one(
+        "a top-up repays what is owed in another unit",
+        _CORRECTIONS,
+        "    debt = account.debts.get(bucket.unit)\n    repaid",
+        "    debt = next(iter(account.debts.values()), None)\n    repaid",
+        _IN_CHARGING,
+    ),
+    one(
+        "the order of a subscription is forgotten while that goes on",
+        _ACCOUNT_BUCKETS,
+        "        if not goes_on and not any(",
+        "        if not any(",
+        _IN_SALES,
+    ),
+    one(
+        "the order of a year is forgotten while its allowance is known",
+        _ACCOUNT_BUCKETS,
+        "        if not goes_on and not any(bucket_id in account.buckets for bucket_id in order.bucket_ids):\n",
+        "        if not goes_on:\n",
+        _IN_SALES,
+    ),
+    one(
+        "a forgotten order begins its subscription anew",
+        _SALES_ORDERS,
+        "    if subscription_id in account.subscriptions:\n",
+        "    if subscription_id in account.orders:\n",
+        _IN_SALES,
+    ),
+    one(
+        "a gift is forgotten while the bucket is known that it made",
+        _ACCOUNT_BUCKETS,
+        "        if transfer.bucket_id not in account.buckets:\n            del account.transfers[transfer.transfer_id]\n",
+        "        del account.transfers[transfer.transfer_id]\n",
+        _IN_GIFTS,
+    ),
+    one(
+        "a key that is used again stops the export",
+        _BILLING_SQLITE,
+        "INSERT OR REPLACE INTO placed_order",
+        "INSERT INTO placed_order",
+        _IN_BILLING_STORES,
+    ),
+    one(
+        "a bucket that is granted twice is another one of its key",
+        _AUDIT,
+        "        if not before.ended or before.held or entry.time_us <= before.until_us + ENDED_MEMORY_US:\n",
+        "        if not before.ended or before.held:\n",
+        _IN_CORRECTIONS,
+    ),
+    one(
+        "a catalog has amounts that accounting does not take",
+        _REGISTRY_OFFERINGS,
+        "    elif micro > ADDED_UP_MAX:\n",
+        "    elif False:\n",
+        _IN_CATALOG_OF_SALES,
+    ),
+    one(
+        "a pack that is paid late is worth what is left since it was ordered",
+        _SALES_CREDIT,
+        "    begin_us = running[0].created_us\n",
+        "    begin_us = order.placed_us\n",
+        _IN_SALES,
+    ),
+    one(
+        "a bucket that ended before its time is topped up",
+        _CORRECTIONS,
+        "    if bucket.ended or bucket.valid_until_us <= now_us:\n",
+        "    if bucket.valid_until_us <= now_us:\n",
+        _IN_SALES,
+    ),
+    one(
+        "a statement is cut",
+        _BILLING_SERVICER,
+        "        if len(charges) > _CHARGES_MAX:\n",
+        "        if len(charges) > _CHARGES_MAX + 1:\n",
+        _IN_BILLING,
+    ),
+    one(
+        "a phone number has anything behind it",
+        _BILLING_SERVICER,
+        "_PHONE_NUMBER.fullmatch(request.phone_number)",
+        "_PHONE_NUMBER.match(request.phone_number)",
+        _IN_BILLING,
+    ),
+    one(
+        "a vendor's late claim is a further call",
+        _BILLING_ITEMS,
+        "            calls=int(is_first),\n",
+        "            calls=1,\n",
+        _IN_ITEMS,
     ),
 )

@@ -76,6 +76,8 @@ MISTAKES = [
     ("amount: 9.9,", "amount: -9.9,", f"{SOLD}.price.amount", "must not be negative"),
     ("amount: 9.9,", "amount: 9.9999999,", f"{SOLD}.price.amount", "at most 6 decimals"),
     ("amount: 9.9,", "amount: 1e14,", f"{SOLD}.price.amount", "fits int64 micro-units"),
+    ("amount: 9.9,", "amount: 5e12,", f"{SOLD}.price.amount", "must be at most 4611686018427.387903, so that sums of it fit"),
+    ("usage: 500,", "usage: 5e12,", f"{SOLD}.limits[2].usage", "must be at most 4611686018427.387903, so that sums of it fit"),
     ("9.9, currency: CNY", "9.9, currency: yuan", f"{SOLD}.price.currency", "ISO 4217 code"),
     ("[prepaid, phone_bill]", "[]", f"{SOLD}.payment_methods", "must name at least one of prepaid, phone_bill, external"),
     ("[prepaid, phone_bill]", "[cash]", f"{SOLD}.payment_methods[0]", "must be prepaid or phone_bill or external; it is 'cash'"),

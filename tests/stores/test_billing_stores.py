@@ -255,6 +255,13 @@ async def test_orders_are_found_by_their_names(billed: Store) -> None:
     assert (await billed.orders(["ord-1"]))["ord-1"].renews is True
 
 
+async def test_an_order_takes_the_place_of_an_earlier_one_of_its_name(billed: Store) -> None:
+    """Whoever uses the key of an order again, once that is forgotten, places another one of the same name."""
+    again = ORDER._replace(time_us=START_US + 9, amount=5_000_000, renews=False)
+    await billed.advance((await billed.cursors())[1], 6, None, Rows(0, [], [], [again]))
+    assert await billed.orders(["ord-1"]) == {"ord-1": again}
+
+
 async def test_an_order_has_its_items_for_its_account_alone(billed: Store) -> None:
     assert await billed.items_of_order("acct-1", "ord-1") == [ITEMS[7]]
     assert await billed.items_of_order("acct-2", "ord-1") == []

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from services.accounting.core.account.evolve import evolve
-from services.accounting.core.account.state import Account, line_of
+from services.accounting.core.account.state import ENDED_MEMORY_US, Account, line_of
 from services.accounting.core.commands import CloseCause
 from services.accounting.core.entries import (
     AccountOpened,
@@ -71,9 +71,10 @@ class Findings(msgspec.Struct):
 class _BucketBook:
     """A bucket as the journal tells it."""
 
-    def __init__(self, unit: str, granted: int) -> None:
+    def __init__(self, unit: str, granted: int, until_us: int) -> None:
         self.unit = unit
         self.granted = granted
+        self.until_us = until_us
         self.free = granted
         self.held = 0
         self.used = 0
@@ -88,6 +89,8 @@ class _AccountBook:
     def __init__(self) -> None:
         self.opened = False
         self.buckets: dict[str, _BucketBook] = {}
+        # By unit: the used part of buckets that were forgotten, and whose keys then made others.
+        self.used_before: defaultdict[str, int] = defaultdict(int)
         self.holds: dict[str, dict[str, int]] = {}
         self.owed: defaultdict[str, int] = defaultdict(int)
         self.incurred: defaultdict[str, int] = defaultdict(int)
@@ -241,9 +244,13 @@ def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
 
 
 def _post_granted(book: _AccountBook, entry: BucketGranted) -> Iterator[str]:
-    if entry.bucket_id in book.buckets:
-        yield f"bucket {entry.bucket_id} granted twice"
-    book.buckets[entry.bucket_id] = _BucketBook(entry.unit, entry.amount)
+    before = book.buckets.get(entry.bucket_id)
+    if before is not None:
+        if not before.ended or before.held or entry.time_us <= before.until_us + ENDED_MEMORY_US:
+            yield f"bucket {entry.bucket_id} granted twice"
+        # Its key was used again once it was forgotten.
+        book.used_before[before.unit] += before.used
+    book.buckets[entry.bucket_id] = _BucketBook(entry.unit, entry.amount, entry.valid_until_us)
 
 
 def _post_topped_up(book: _AccountBook, entry: BucketToppedUp) -> Iterable[str]:
@@ -275,6 +282,8 @@ def _post_expired(book: _AccountBook, entry: BucketExpired) -> Iterator[str]:
 def _post_cut(book: _AccountBook, entry: BucketRolledOver | BucketReduced) -> Iterable[str]:
     bucket = book.buckets[entry.bucket_id]
     amount = entry.expired if isinstance(entry, BucketRolledOver) else entry.amount
+    if isinstance(entry, BucketRolledOver):
+        bucket.until_us = entry.valid_until_us
     bucket.free -= amount
     bucket.expired += amount
     return ()
@@ -448,7 +457,7 @@ def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
     if unknown or lost:
         yield f"buckets {unknown} are in the state but not in the journal, {lost} in the journal but not in the state"
         return
-    consumed: defaultdict[str, int] = defaultdict(int)
+    consumed = book.used_before.copy()
     for bucket_id in forgotten:
         consumed[book.buckets[bucket_id].unit] += book.buckets[bucket_id].used
     for bucket_id, bucket in state.buckets.items():

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from services.billing.carrier.demands import Demand, of_item
-from services.billing.items import BilledItem, Kind, PaidBy
+from services.billing.items import BilledItem, Kind
 from services.billing.store import CREDIT_LINE
 
 # Prices are asked for one by one; all other use of a credit line is added up.
@@ -37,8 +37,3 @@ def plan(items: Iterable[BilledItem]) -> Plan:
             who = (item.account_id, item.currency)
             used[who] = used.get(who, 0) + rest
     return Plan(demands, used)
-
-
-def is_on_the_bill(item: BilledItem) -> bool:
-    """Whether an item, `paid_by` as in statements, is the carrier's to bill or to give back."""
-    return item.kind != Kind.WHOLESALE and item.paid_by in (CREDIT_LINE, PaidBy.PHONE_BILL)

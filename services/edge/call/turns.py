@@ -3,6 +3,9 @@
 Most calls begin at once. Those of accounts that use more than others do take turns, some at once, each until accounting has opened
 its session. So all others find only these before them, however many wait. A call that would wait for long is shed: its client
 gets 503 with Retry-After at once. Only where very many are shed each second, the next wait, because refusals cost time too.
+
+Requests that are no calls are begun in turns of their own. Most of them need nothing but this process, so that side by side they
+would hold it for as long as all of them take.
 """
 
 import asyncio
@@ -31,18 +34,39 @@ class Bounds(NamedTuple):
     # The cost of all calls that may wait for one, and for how long each may.
     waiting_max: float = 1_024.0
     wait_s_max: float = 2.0
+    # Requests under way at once that are no calls.
+    questions_at_once: int = 1
 
 
 _BOUNDS: Final = Bounds()
 
 
+class _Line:
+    """Requests of one kind that take turns: some are under way at once, the others wait in the order of their accounts' shares."""
+
+    __slots__ = ("free", "queue")
+
+    def __init__(self, at_once: int) -> None:
+        self.free = at_once
+        self.queue: FairQueue[asyncio.Future[None]] = FairQueue()
+
+    def pass_on(self) -> None:
+        """Gives the turn that is over to the request that is next."""
+        given = self.queue.next()
+        if given is None:
+            self.free += 1
+        else:
+            given.set_result(None)
+
+
 class Turn:
     """A call's place among those that this edge has in hand, and its turn to be worked on. Leave it in any case."""
 
-    __slots__ = ("_account_id", "_cost", "_is_begun", "_turns")
+    __slots__ = ("_account_id", "_cost", "_is_begun", "_line", "_turns")
 
-    def __init__(self, turns: "Turns", account_id: str, cost: float) -> None:
+    def __init__(self, turns: "Turns", line: _Line, account_id: str, cost: float) -> None:
         self._turns = turns
+        self._line = line
         self._account_id = account_id
         self._cost = cost
         # Not before it has begun, once it is over, and where none is needed.
@@ -53,8 +77,8 @@ class Turn:
 
         Errors: `Problem` 503 where it would wait too long; `ClientGoneError`, `RevokedError`.
         """
-        if self._turns.takes_turns(self._account_id):
-            await self._turns.wait(self._account_id, self._cost, client)
+        if self._turns.takes_turns(self._line, self._account_id):
+            await self._turns.wait(self._line, self._account_id, self._cost, client)
             self._is_begun = True
             client.on_opened.append(self.over)
 
@@ -62,7 +86,7 @@ class Turn:
         """Lets the next call have its turn."""
         if self._is_begun:
             self._is_begun = False
-            self._turns.pass_on()
+            self._line.pass_on()
 
     def leave(self) -> None:
         """Gives the place back, once the call is no longer under way."""
@@ -81,9 +105,9 @@ class Turns:
         self._classes = classes
         self._clock_s = clock_s
         self._shares = Shares()
-        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
         self._bounds = bounds
-        self._free = bounds.at_once
+        self._calls = _Line(bounds.at_once)
+        self._questions = _Line(bounds.questions_at_once)
         self._shedding = Pace(_SHED_PER_SECOND, _SHED_AT_ONCE)
         self.shed = Counter("edge.calls.shed", "Calls refused for overload, by priority class", ("priority_class",))
 
@@ -92,13 +116,16 @@ class Turns:
 
         Errors: `Problem` 503 where there is none, or too many of its calls wait already; `ClientGoneError`, `RevokedError`.
         """
+        return await self._enter(self._calls, account_id, client)
+
+    async def _enter(self, line: _Line, account_id: str, client: Client) -> Turn:
         cost = self._classes.of(account_id).cost
         if not self._places.take(account_id, cost):
             self._count(account_id)
             client.shed()
             raise _last_of_connection()
         self._shares.begin(account_id, cost)
-        turn = Turn(self, account_id, cost)
+        turn = Turn(self, line, account_id, cost)
         if self._is_full_for(account_id, cost):
             try:
                 with client.interruptible():
@@ -114,7 +141,7 @@ class Turns:
         """
         client.watch()
         try:
-            turn = await self.enter(account_id, client)
+            turn = await self._enter(self._questions, account_id, client)
             try:
                 await turn.begin(client)
             except BaseException:
@@ -129,49 +156,43 @@ class Turns:
         self._shares.end(account_id, cost, self._clock_s())
         self._places.give_back(account_id, cost)
 
-    def takes_turns(self, account_id: str) -> bool:
-        """Whether the account uses more than its share, or other calls of it wait."""
-        return bool(self._queue.cost_of(account_id)) or self._shares.is_beyond(account_id, self._clock_s())
+    def takes_turns(self, line: _Line, account_id: str) -> bool:
+        """Whether the account uses more than its share, or others of its requests wait in the line."""
+        return bool(line.queue.cost_of(account_id)) or self._shares.is_beyond(account_id, self._clock_s())
 
-    async def wait(self, account_id: str, cost: float, client: Client) -> None:
-        """Waits until few enough turns are under way, and begins one. Errors: those of `Turn.begin`."""
-        if self._free:
-            self._free -= 1
+    async def wait(self, line: _Line, account_id: str, cost: float, client: Client) -> None:
+        """Waits until few enough turns of the line are under way, and begins one. Errors: those of `Turn.begin`."""
+        if line.free:
+            line.free -= 1
             return
         with client.interruptible():
-            if self._is_full_for(account_id, cost) or not await self._given(account_id, cost):
+            if self._is_full_for(account_id, cost) or not await self._given(line, account_id, cost):
                 raise await self._refusal(account_id, client)
 
-    async def _given(self, account_id: str, cost: float) -> bool:
+    async def _given(self, line: _Line, account_id: str, cost: float) -> bool:
         """Waits to be given a turn; whether there was one in time."""
         given = asyncio.get_running_loop().create_future()
-        self._queue.add(account_id, cost, given)
+        line.queue.add(account_id, cost, given)
         try:
             async with asyncio.timeout(self._bounds.wait_s_max):
                 await given
         except BaseException as error:
             if given.done() and not given.cancelled():
                 # It was given at the moment in which nobody waited for it any more.
-                self.pass_on()
+                line.pass_on()
             if isinstance(error, TimeoutError):
                 return False
             raise
         finally:
-            self._queue.left(account_id, cost)
+            line.queue.left(account_id, cost)
         return True
 
-    def pass_on(self) -> None:
-        """Gives the turn that is over to the call that is next."""
-        given = self._queue.next()
-        if given is None:
-            self._free += 1
-        else:
-            given.set_result(None)
-
     def _is_full_for(self, account_id: str, cost: float) -> bool:
-        """Whether as many calls of the account wait as there is room left for."""
-        queue = self._queue
-        return bool(queue.cost) and queue.cost_of(account_id) + cost > self._bounds.waiting_max - queue.cost
+        """Whether as many requests of the account wait as there is room left for."""
+        calls, questions = self._calls.queue, self._questions.queue
+        waiting = calls.cost + questions.cost
+        own = calls.cost_of(account_id) + questions.cost_of(account_id) if waiting else 0.0
+        return bool(waiting) and own + cost > self._bounds.waiting_max - waiting
 
     async def _refusal(self, account_id: str, client: Client) -> Problem:
         """The problem of a call that is shed, at once or in its turn."""
@@ -189,7 +210,10 @@ class Turns:
 
     def export(self) -> None:
         """Shows the counts from now on."""
-        export(self.shed, Gauge("edge.calls.waiting", "Calls that wait for their turn", lambda: self._queue.waiting))
+        export(self.shed, Gauge("edge.calls.waiting", "Calls that wait for their turn", self._waiting))
+
+    def _waiting(self) -> int:
+        return self._calls.queue.waiting + self._questions.queue.waiting
 
 
 def _last_of_connection() -> Problem:

@@ -3,11 +3,14 @@
 import msgspec
 import pytest
 
-from services.accounting.core.amounts import GRANTED_MAX, PinnedTariff
+from services.accounting.core.account.runs import ENDED_RUN_MEMORY_US
+from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, PinnedTariff
 from services.accounting.core.balance import Source, settle
 from services.accounting.core.commands import (
+    ApplyDue,
     BucketsAdded,
     EndGrant,
+    EndRuns,
     GrantAllowances,
     Granted,
     GrantEnded,
@@ -17,6 +20,7 @@ from services.accounting.core.commands import (
     ResultCode,
     RunsFound,
     Settled,
+    ToppedUp,
     TopUpBucket,
     UpdateSession,
 )
@@ -38,6 +42,7 @@ from tests.accounting.ledger import (
     fault_of,
     flat,
     offering,
+    release_command,
     tariff,
     usage,
 )
@@ -200,6 +205,51 @@ def test_a_budget_in_money_is_not_larger_by_what_is_held_in_tokens() -> None:
     assert shopper.bucket(money).consumed == 10 * UNIT
 
 
+def test_what_a_budget_does_not_cover_comes_off_the_last_record_first() -> None:
+    pack = for_sale("pack", lasting(10), cycle=None)
+    shopper = Shopper(pack)
+    shopper.grant(10 * UNIT)
+    shopper.order("pack")
+    mint(shopper, "minted", budgets=(("TOKEN", 12 * UNIT),))
+    charging_id = shopper.open_call(5, 0, key="minted")
+    shopper.release(charging_id, 2, usage(20))
+    told = [
+        (entry.offering_id, entry.charged // UNIT, entry.absorbed // UNIT)
+        for entry in shopper.last_entries
+        if isinstance(entry, SessionSettled)
+    ]
+    assert told == [("default", 10, 0), ("pack", 2, 8)]
+
+
+def test_what_a_budget_does_not_cover_comes_off_the_last_bucket_first() -> None:
+    shopper = Shopper()
+    buckets = [shopper.grant(10 * UNIT, valid_for_us=days * DAY) for days in (1, 2)]
+    mint(shopper, "minted", budgets=(("TOKEN", 12 * UNIT),))
+    charging_id = shopper.open_call(5, 0, key="minted")
+    settled = shopper.release(charging_id, 2, usage(20))
+    assert (settled.charged, settled.absorbed) == (12 * UNIT, 8 * UNIT)
+    assert [shopper.bucket(bucket).consumed // UNIT for bucket in buckets] == [10, 2]
+
+
+def test_what_a_budget_does_not_cover_is_owed_by_nobody_before_a_bucket_is_spared() -> None:
+    shopper = Shopper()
+    bucket = shopper.grant(10 * UNIT)
+    mint(shopper, "minted", budgets=(("TOKEN", 12 * UNIT),))
+    charging_id = shopper.open_call(5, 0, key="minted")
+    settled = shopper.release(charging_id, 2, usage(20))
+    assert (settled.charged, settled.debt, settled.absorbed) == (12 * UNIT, 2 * UNIT, 8 * UNIT)
+    assert shopper.bucket(bucket).consumed == 10 * UNIT
+
+
+def test_what_nobody_was_sent_is_absorbed_by_the_first_tariff_at_its_price() -> None:
+    shopper = Shopper(base=priced_in(flat(EACH), flat(2 * EACH, CNY)))
+    shopper.grant(10 * UNIT)
+    shopper.money(100)
+    charging_id = shopper.open_call(20, 0)
+    shopper.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(20)), unpaid=usage(3)))
+    assert {unit: loss.absorbed // UNIT for unit, loss in shopper.state.losses.items()} == {"TOKEN": 3}
+
+
 def test_the_record_of_an_event_says_who_was_asked() -> None:
     ledger = Ledger()
     ledger.grant(10 * UNIT)
@@ -290,6 +340,24 @@ def test_a_key_below_a_minted_one_may_use_its_own_models_alone() -> None:
     assert refused.code == ResultCode.END_USER_SERVICE_DENIED
 
 
+def test_budgets_are_remembered_while_a_swept_call_below_them_may_still_charge() -> None:
+    shopper = Shopper()
+    shopper.grant(100 * UNIT, valid_for_us=30 * DAY)
+    mint(shopper, "parent", budgets=(("TOKEN", 10 * UNIT),))
+    mint(shopper, "child", "parent", budgets=(("TOKEN", 9 * UNIT),))
+    shopper.release(shopper.open_call(8, 0, key="parent"), 2, usage(8))
+    charging_id = shopper.open_call(1, 0, key="child")
+    shopper.ask(EndRuns(ACCOUNT_ID, "parent", ""))
+    shopper.pass_time(TCC_US)
+    shopper.ask(ApplyDue(ACCOUNT_ID))
+    # The runs have ended a minute before the call: they would be forgotten now, and the call is not yet.
+    shopper.pass_time(ENDED_RUN_MEMORY_US - TCC_US + SECOND)
+    mint(shopper, "another")
+    settled = shopper.release(charging_id, 2, usage(20))
+    # Of the parent's ten it had used eight.
+    assert (settled.charged, settled.absorbed) == (2 * UNIT, 18 * UNIT)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [({"calendar": Period.DAY}, {"calendar": Period.MONTH}), ({"window_us": HOUR}, {"window_us": DAY}), ({"window_us": DAY}, {})],
@@ -321,6 +389,24 @@ def test_a_call_does_not_wait_for_others_where_a_cap_is_used_up() -> None:
     refused = shopper.call(1, 0)
     assert isinstance(refused, Refused)
     assert not refused.held
+
+
+def test_a_top_up_repays_what_is_owed_in_its_own_unit_alone() -> None:
+    shopper = Shopper(base=priced_in(flat(EACH), flat(EACH, CNY)))
+    shopper.event(usage(5))
+    bucket = shopper.grant(10 * UNIT)
+    assert shopper.ask(TopUpBucket(ACCOUNT_ID, bucket.bucket_id, 10 * UNIT, "more")) == ToppedUp(0)
+    assert (shopper.bucket(bucket).remaining, shopper.state.debts[CNY].outstanding) == (20 * UNIT, 5 * UNIT)
+
+
+def test_no_call_comes_to_more_than_can_be_counted_with_what_nobody_was_sent() -> None:
+    ledger = Ledger(catalog_of(offering({"flat": flat(500 * EACH)})))
+    ledger.grant(1_000 * UNIT)
+    charging_id, _ = ledger.create(1, 0)
+    command = release_command(charging_id, 2, usage(1))
+    absurd = msgspec.structs.replace(command, unpaid=usage(TOKENS_MAX))
+    assert fault_of(ledger.unchanged_by(absurd)) == "AMOUNT_OVERFLOW"
+    assert isinstance(ledger.ask(command), Settled)
 
 
 def test_no_more_is_topped_up_than_can_be_counted() -> None:

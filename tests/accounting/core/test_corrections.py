@@ -5,6 +5,7 @@ import pytest
 
 from services.accounting.core.account.state import ENDED_MEMORY_US
 from services.accounting.core.commands import (
+    ApplyDue,
     BucketAdded,
     Command,
     Done,
@@ -21,12 +22,14 @@ from services.accounting.core.commands import (
 from services.accounting.core.entries import BucketGranted
 from services.accounting.core.offerings import OfferingRules
 from services.accounting.core.transfers import arriving_bucket
+from services.accounting.journal.audit import _AccountBook, _post
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     CATALOG,
     DAY,
     UNIT,
     Ledger,
+    audited,
     fault_of,
     replayed,
     state_of,
@@ -212,3 +215,19 @@ def test_what_ended_long_ago_is_forgotten_and_its_sums_stay() -> None:
     # A key lives as long as what it made.
     ledger.grant(10 * UNIT, key="0")
     assert state_of(replayed(ledger.rows)) == state_of(ledger.state)
+    # Of those that were forgotten the auditor knows what they paid.
+    assert audited(ledger) == []
+
+
+def test_the_auditor_tells_a_bucket_that_is_granted_again_before_it_is_forgotten() -> None:
+    ledger = Ledger(CATALOG)
+    ledger.grant(10 * UNIT)
+    granted = ledger.last_entries[0]
+    assert isinstance(granted, BucketGranted)
+    ledger.pass_time(DAY)
+    ledger.ask(ApplyDue(ACCOUNT_ID))
+    for later_us, twice in ((ENDED_MEMORY_US, True), (ENDED_MEMORY_US + 1, False)):
+        again = msgspec.structs.replace(granted, time_us=granted.valid_until_us + later_us)
+        book = _AccountBook()
+        told = [breach for entry in (*ledger.entries, again) for breach in _post(book, entry)]
+        assert told == ([f"bucket {granted.bucket_id} granted twice"] if twice else [])

@@ -42,10 +42,11 @@ def arriving(giver: Shopper, units: int) -> ReceiveTransfer:
     return arriving_bucket(giver.state, sent(giver, units))
 
 
-def test_a_gift_that_has_ended_is_remembered_for_as_long_as_an_ended_bucket(giver: Shopper) -> None:
+def test_a_gift_that_has_ended_is_remembered_for_as_long_as_its_bucket(giver: Shopper) -> None:
     transfer_id = sent(giver, 1)
     giver.ask(EndTransfer(ACCOUNT_ID, transfer_id, ""))
-    for pause_us, known in ((ENDED_MEMORY_US, [transfer_id]), (1, [])):
+    # The bucket that it made ends when its own does, in five days.
+    for pause_us, known in ((ENDED_MEMORY_US, [transfer_id]), (5 * DAY, [transfer_id]), (1, [])):
         giver.pass_time(pause_us)
         giver.grant(UNIT)
         assert list(giver.state.transfers) == known

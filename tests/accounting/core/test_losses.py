@@ -21,7 +21,6 @@ from services.accounting.core.commands import (
 from services.accounting.core.entries import SessionCreated, SessionSettled, VendorAttempt
 from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
 from services.accounting.core.offerings import ChargingCatalog, Schedule, TariffVersion
-from services.accounting.journal.audit import _AccountBook, _compare, _post
 from services.accounting.rpc.account import account_message
 from services.accounting.rpc.answers import fill_result
 from services.accounting.rpc.catalog import charging_catalog
@@ -38,6 +37,7 @@ from tests.accounting.ledger import (
     TCC_US,
     UNIT,
     Ledger,
+    audited,
     catalog_of,
     event_command,
     fault_of,
@@ -68,13 +68,6 @@ def owed(ledger: Ledger, unit: str = "TOKEN") -> tuple[int, int]:
     """(outstanding, absorbed), in whole units."""
     debt, loss = ledger.state.debts.get(unit), ledger.state.losses.get(unit)
     return (debt.outstanding if debt else 0) // UNIT, (loss.absorbed if loss else 0) // UNIT
-
-
-def audited(ledger: Ledger) -> list[str]:
-    """What the auditor finds."""
-    book = _AccountBook()
-    breaches = [breach for entry in ledger.entries for breach in _post(book, entry)]
-    return breaches + list(_compare(book, ledger.state))
 
 
 def check(ledger: Ledger) -> None:

@@ -33,7 +33,6 @@ from services.accounting.core.entries import CallLabelled, RunOpened, RunsEnded,
 from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
 from services.accounting.core.runs import DEPTH_MAX, LIFE_US_MAX, LIVING_MAX
 from services.accounting.core.terms import LimitKind, Scope
-from services.accounting.journal.audit import _AccountBook, _compare, _post
 from services.accounting.writer.asking import view_of
 from tests.accounting.ledger import (
     ACCOUNT_ID,
@@ -44,6 +43,7 @@ from tests.accounting.ledger import (
     SECOND,
     TCC_US,
     UNIT,
+    audited,
     catalog_of,
     event_command,
     fault_of,
@@ -452,9 +452,7 @@ def past(agent: Agent, key: str) -> Settled:
 def books(agent: Agent) -> list[str]:
     """What the auditor finds; the state must be that of the journal."""
     assert state_of(replayed(agent.rows)) == state_of(agent.state)
-    book = _AccountBook()
-    breaches = [breach for entry in agent.entries for breach in _post(book, entry)]
-    return breaches + list(_compare(book, agent.state))
+    return audited(agent)
 
 
 @pytest.mark.parametrize(

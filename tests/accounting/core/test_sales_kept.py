@@ -17,7 +17,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.due import due_entries
 from services.accounting.core.entries import BucketRolledOver, CycleStarted, PriceCharged, SubscriptionStarted
 from services.accounting.core.sales.credit import credit_of_pack
-from services.accounting.core.terms import LimitKind, Payment, Scope
+from services.accounting.core.terms import Cycle, LimitKind, Payment, Period, Scope
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, UNIT, fault_of, flat, offering, usage
 from tests.accounting.shop import CALENDAR, CNY, DAILY, Shopper, allowance, for_sale, go_to, lasting, limit
 
@@ -55,6 +55,10 @@ def shopper() -> Shopper:
         for_sale("rolling", allowance(10, rollover_cap=4 * UNIT)),
         for_sale("dear", allowance(10), price=62 * UNIT),
         for_sale("calendar", allowance(31), price=31 * UNIT, cycle=CALENDAR),
+        for_sale("year", allowance(10), price=10 * UNIT, cycle=Cycle(Period.MONTH, 12, calendar=False, prorated=False)),
+        for_sale("free-of-charge", allowance(10)),
+        for_sale("patient", allowance(10), price=12 * UNIT, grace_days=9),
+        for_sale("impatient", allowance(10), price=12 * UNIT, grace_days=0),
         for_sale("fast", limits=(fast,), automatic=False),
         for_sale("free", limits=(fast,)),
         for_sale("fast-for-ten", limits=(fast,), price=10 * UNIT),
@@ -90,6 +94,66 @@ def test_an_order_is_known_as_long_as_the_longest_of_its_allowances_and_its_memo
     assert isinstance(again, Ordered)
     assert again.order_id == order.order_id
     assert shopper.free[CNY] == 9
+
+
+def test_the_order_of_a_subscription_is_known_as_long_as_that_and_its_memory(shopper: Shopper) -> None:
+    shopper.money(100, valid_for_us=900 * DAY)
+    command = shopper.order_command("month", Payment.PREPAID, "mine")
+    order = shopper.ask(command)
+    assert isinstance(order, Ordered)
+    # Seven months later a repeat is none of a purchase.
+    go_to(shopper, "2027-06-01 00:00")
+    shopper.grant(UNIT)
+    again = shopper.unchanged_by(command)
+    assert isinstance(again, Ordered)
+    assert (again.order_id, shopper.free[CNY]) == (order.order_id, 20)
+    shopper.cancel(order.subscription_id, at_once=True)
+    for pause_us, known in ((ENDED_MEMORY_US, True), (DAY, False)):
+        shopper.pass_time(pause_us)
+        shopper.grant(UNIT)
+        assert (order.order_id in shopper.state.orders) == known
+    assert order.subscription_id not in shopper.state.subscriptions
+
+
+def test_the_order_of_a_year_that_was_cancelled_is_known_as_long_as_its_allowance(shopper: Shopper) -> None:
+    shopper.money(100, valid_for_us=900 * DAY)
+    command = shopper.order_command("year", Payment.PREPAID, "mine")
+    order = shopper.ask(command)
+    assert isinstance(order, Ordered)
+    shopper.cancel(order.subscription_id, at_once=True)
+    shopper.pass_time(ENDED_MEMORY_US + DAY)
+    shopper.grant(UNIT)
+    # Else the same name would be granted twice.
+    assert order.bucket_ids[0] in shopper.state.buckets
+    assert isinstance(shopper.unchanged_by(command), Ordered)
+
+
+def test_a_key_whose_order_older_code_forgot_begins_no_subscription_anew(shopper: Shopper) -> None:
+    shopper.money(100, valid_for_us=900 * DAY)
+    command = shopper.order_command("month", Payment.PREPAID, "mine")
+    order = shopper.ask(command)
+    assert isinstance(order, Ordered)
+    del shopper.state.orders[order.order_id]
+    assert fault_of(shopper.unchanged_by(command)) == "IDEMPOTENCY_CONFLICT"
+    assert shopper.free[CNY] == 90
+
+
+def test_a_pack_is_worth_as_much_as_is_left_since_it_was_paid(shopper: Shopper) -> None:
+    go_to(shopper, "2026-11-01 12:00")
+    order = shopper.order("pack", Payment.EXTERNAL)
+    go_to(shopper, "2026-11-02 09:00")
+    shopper.confirm(order)
+    go_to(shopper, "2026-11-03 09:00")
+    # Paid yesterday, ordered on the day before: 28 of its 30 days are left.
+    assert refund(shopper, order.order_id).amount == 28 * UNIT
+
+
+def test_what_ended_before_its_time_is_not_topped_up(shopper: Shopper) -> None:
+    order = shopper.order("free-of-charge")
+    (bucket_id,) = shopper.state.buckets
+    shopper.cancel(order.subscription_id, at_once=True)
+    assert shopper.state.buckets[bucket_id].valid_until_us > shopper.now_us
+    assert fault_of(shopper.unchanged_by(TopUpBucket(ACCOUNT_ID, bucket_id, UNIT, "top-up"))) == "NOT_POSSIBLE"
 
 
 # Money that comes while a renewal waits for it
@@ -139,6 +203,18 @@ def test_a_cancelled_renewal_that_waits_for_money_takes_none(shopper: Shopper) -
     shopper.cancel(order.subscription_id)
     shopper.money(50)
     assert (shopper.state_of_subscription(order.subscription_id)[0], shopper.free[CNY]) == ("ended", 50)
+
+
+@pytest.mark.parametrize(("offering_id", "asked"), [("patient", 3 * DAY), ("impatient", 3 * DAY), ("month", 0)])
+def test_a_renewal_is_asked_for_as_long_as_the_terms_say_that_end(shopper: Shopper, offering_id: str, asked: int) -> None:
+    order = shopper.confirm(shopper.order("month" if asked else "impatient", Payment.EXTERNAL))
+    assert isinstance(shopper.change(order.subscription_id, offering_id, Payment.EXTERNAL, at_once=False), Ordered)
+    pass_month(shopper)
+    waiting = [each.expires_us - shopper.now_us for each in shopper.state.orders.values() if each.state == "awaiting_payment"]
+    subscription = shopper.state.subscriptions[order.subscription_id]
+    assert (waiting, subscription.state) == (([asked], "suspended") if asked else ([], "ended"))
+    if asked:
+        assert subscription.grace_end_us == shopper.now_us + asked
 
 
 # How a cycle was paid

@@ -90,7 +90,7 @@ async def test_a_call_that_could_not_wait_is_refused_before_its_body_has_come() 
 async def test_a_call_that_is_refused_ends_its_turn() -> None:
     scene = busy()
     await scene.call("model=nobody stream=yes")
-    assert scene.turns._free == 1
+    assert scene.turns._calls.free == 1
 
 
 async def test_a_free_count_keeps_nobody_waiting_while_its_vendor_counts() -> None:
@@ -99,7 +99,7 @@ async def test_a_free_count_keeps_nobody_waiting_while_its_vendor_counts() -> No
     _, count = scene.begin("kind=count", charged=Charged.NOTHING)
     await asyncio.sleep(1.0)
     assert len(scene.vendors.asked) == 1
-    assert scene.turns._free == 1
+    assert scene.turns._calls.free == 1
     await count
 
 

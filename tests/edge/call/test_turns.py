@@ -36,6 +36,18 @@ class Edge:
         self._began_s = now_s()
         self.held: list[Turn] = []
 
+    async def ask(self, account_id: str) -> None:
+        """A request that is no call and is never answered."""
+        exchange = Exchange(NoWire(), "GET", b"/", [])
+        exchange.came_to_end()
+        self.exchanges.append(exchange)
+        try:
+            self.held.append(await self.turns.take(account_id, Client(exchange)))
+        except Problem as problem:
+            self.shed.append((account_id, self._since_s, problem))
+            return
+        self.begun.append((account_id, self._since_s))
+
     async def call(
         self, account_id: str, *, whole: bool = True, opens_s: float | None = None, lasts_s: float | None = None
     ) -> None:
@@ -170,6 +182,37 @@ async def test_a_turn_ends_once_only() -> None:
     await drop(waiting)
 
 
+async def test_questions_take_turns_one_at_a_time_and_wait_for_no_call() -> None:
+    edge = Edge(places=100_000, bounds=Bounds())
+    await edge.call("other")
+    tasks = edge.calls("busy", FREE + 1 + 8 + 2)
+    await asyncio.sleep(0.0005)
+    assert edge.count("busy") == FREE + 8
+    tasks += [asyncio.create_task(edge.ask("busy")) for _ in range(3)]
+    await asyncio.sleep(0.0005)
+    assert edge.count("busy") == FREE + 8 + 1
+    edge.held[-1].leave()
+    await asyncio.sleep(0)
+    assert (edge.count("busy"), edge.turns._waiting()) == (FREE + 8 + 2, 3 + 1)
+    await drop(tasks)
+
+
+async def test_an_accounts_questions_and_calls_wait_in_one_room() -> None:
+    edge = Edge(places=100_000, bounds=Bounds(1, 8.0, 1.0, 1))
+    await edge.call("other")
+    tasks = edge.calls("busy", FREE + 1 + 2)
+    await asyncio.sleep(0.0005)
+    # Of 8 that may wait, 4 are one account's.
+    tasks += [asyncio.create_task(edge.ask("busy")) for _ in range(1 + 2)]
+    await asyncio.sleep(0.0005)
+    assert ([each.cost for each in (edge.turns._calls.queue, edge.turns._questions.queue)], edge.shed) == ([2, 2], [])
+    tasks.append(asyncio.create_task(edge.ask("busy")))
+    tasks += edge.calls("busy", 1)
+    await asyncio.sleep(0.0005)
+    assert [account_id for account_id, _, _ in edge.shed] == ["busy", "busy"]
+    await drop(tasks)
+
+
 async def test_more_calls_of_an_account_than_may_wait_are_shed_at_once() -> None:
     edge = Edge()
     await edge.call("other")
@@ -184,7 +227,7 @@ async def test_more_calls_of_an_account_than_may_wait_are_shed_at_once() -> None
     # Others that use too much have room to wait yet.
     second = edge.calls("second", 200)
     await asyncio.sleep(0.0005)
-    assert (edge.turns._queue.cost_of("busy"), edge.turns._queue.cost_of("second")) == (128, 64)
+    assert (edge.turns._calls.queue.cost_of("busy"), edge.turns._calls.queue.cost_of("second")) == (128, 64)
     await drop([*tasks, *second])
 
 
@@ -196,7 +239,7 @@ async def test_a_low_class_is_shed_before_a_standard_one_and_a_high_one_last() -
         tasks = edge.calls(account_id, 700)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        waiting[account_id] = len(edge.turns._queue._heap)
+        waiting[account_id] = len(edge.turns._calls.queue._heap)
         await drop(tasks)
     assert waiting == {"low-a": 32, "standard-a": 128, "high-a": 512}
 
@@ -299,7 +342,7 @@ async def test_who_leaves_while_he_waits_has_no_turn() -> None:
     with pytest.raises(ClientGoneError):
         await tasks[-1]
     # Nothing stays of it.
-    assert edge.turns._queue.cost == 1
+    assert edge.turns._calls.queue.cost == 1
     assert edge.turns._places._costs["busy"] == FREE + 2
     await drop(tasks)
 
@@ -327,7 +370,7 @@ async def test_a_call_that_fails_while_it_waits_gives_its_place_back() -> None:
     assert edge.turns._places._free == 200
     assert edge.turns._places._costs == {}
     assert edge.turns._shares._all.under_way == 0
-    assert edge.turns._free == 1
+    assert edge.turns._calls.free == 1
 
 
 async def test_calls_that_are_shed_are_counted_by_class() -> None:
@@ -342,7 +385,7 @@ async def test_an_edge_has_8_turns_at_once_and_of_1024_that_wait_half_are_one_ac
     tasks = edge.calls("busy", FREE + 1 + 8 + 512 + 3)
     await asyncio.sleep(0.0005)
     assert edge.count("busy") == FREE + 8
-    assert edge.turns._queue.cost_of("busy") == 512
+    assert edge.turns._calls.queue.cost_of("busy") == 512
     shed_at_once = len(edge.shed)
     assert shed_at_once == 4
     await asyncio.sleep(1.99)

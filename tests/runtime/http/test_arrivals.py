@@ -18,6 +18,8 @@ from tests.waiting import WAIT_S, until
 
 AT_ONCE = 64
 PER_SECOND = 1_000
+# Longer than any test waits for what shall not wait.
+LONG_S = 10 * WAIT_S
 listening = partial(listening_at, strangers_per_second=PER_SECOND)
 KNOWN = b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -58,7 +60,7 @@ async def test_who_comes_from_where_somebody_is_known_waits_for_no_stranger() ->
         known = await Client.to(listener, local_addr=("127.0.0.2", 0))
         await known.send(KNOWN)
         await known.until(b"no")
-        hold_back(listener, 60.0)
+        hold_back(listener, LONG_S)
         strangers, others = come(listener, 50), come(listener, 50, "127.0.0.2")
         await until(lambda: len(taken(listener)) == 50)
         assert (set(taken(listener)), listener._arrivals.waiting) == ({"127.0.0.2"}, 50)
@@ -70,7 +72,7 @@ async def test_who_waits_goes_on_when_somebody_there_becomes_known() -> None:
     async with listening() as (listener, _):
         first = await Client.to(listener)
         await until(lambda: len(listener._connections) == 1)
-        hold_back(listener, 60.0)
+        hold_back(listener, LONG_S)
         others, strangers = come(listener, 20), come(listener, 1, "127.0.0.2")
         await until(lambda: listener._arrivals.waiting == 21)
         await first.send(KNOWN)
@@ -93,7 +95,7 @@ async def test_who_comes_again_to_where_somebody_was_known_waits_for_no_stranger
             await known.until(b"no")
             known.close()
             await until(lambda: not listener.knows("127.0.0.2"))
-        hold_back(listener, 60.0)
+        hold_back(listener, LONG_S)
         strangers = come(listener, 20)
         await until(lambda: listener._arrivals.waiting == 20)
         again = come(listener, 3, "127.0.0.2")
@@ -151,7 +153,7 @@ async def test_an_address_s_first_goes_before_others_and_those_take_turns() -> N
 
 async def test_no_more_wait_than_an_eighth_of_the_places_and_as_many_that_are_their_address_s_first() -> None:
     async with listening(connections_max=80, connections_per_address_max=1_000) as (listener, _):
-        hold_back(listener, 60.0)
+        hold_back(listener, LONG_S)
         arrivals = listener._arrivals
         # The first of another address tells that all before it have been looked at.
         clients = [*come(listener, 100), *come(listener, 1, "127.0.0.2")]
@@ -169,7 +171,7 @@ async def test_customers_come_however_many_strangers_wait() -> None:
         known = await Client.to(listener, local_addr=("127.0.0.2", 0))
         await known.send(KNOWN)
         await known.until(b"no")
-        hold_back(listener, 60.0)
+        hold_back(listener, LONG_S)
         strangers = come(listener, 20)
         await until(lambda: listener._arrivals.waiting == 8)
         for _ in range(3):
@@ -211,11 +213,13 @@ async def test_who_has_left_takes_no_turn(reset: bool) -> None:
 
 async def test_who_waits_for_his_turn_when_the_port_closes_is_answered() -> None:
     async with listening() as (listener, _):
-        hold_back(listener, 60.0)
+        hold_back(listener, LONG_S)
         waiting = come(listener, 20)
         for each in waiting:
             each.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: listener._arrivals.waiting == 20)
+    # Nobody is left for a turn that would come after the process has ended.
+    assert listener._arrivals.waiting == 0
     clients = [Client(*await asyncio.open_connection(sock=each)) for each in waiting]
     assert [(await client.rest()).split(b"\r\n\r\n")[1] for client in clients] == [b"GET /a 0"] * 20
     for client in clients:

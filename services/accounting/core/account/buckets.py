@@ -4,7 +4,7 @@ from bisect import insort
 from typing import Final
 
 from services.accounting.core.account.due import due_no_later_than
-from services.accounting.core.account.sales import last_payers, retry_suspended
+from services.accounting.core.account.sales import is_founding, last_payers, retry_suspended
 from services.accounting.core.account.state import ENDED_MEMORY_US, WRITE_OFFS_KEPT, Account, Adjustment, Applies, Bucket, line_of
 from services.accounting.core.commands import Returned
 from services.accounting.core.entries import (
@@ -68,12 +68,17 @@ def _forget_ended(account: Account, now_us: int) -> None:
     ended = [each for each in ended if each.bucket_id not in giving]
     for bucket in ended:
         del account.buckets[bucket.bucket_id]
-    for order in [each for each in account.orders.values() if 0 < each.remembered_until_us < now_us]:
-        del account.orders[order.order_id]
     for subscription in [each for each in account.subscriptions.values() if 0 < each.ended_us < horizon_us]:
         del account.subscriptions[subscription.subscription_id]
+    for order in [each for each in account.orders.values() if 0 < each.remembered_until_us < now_us]:
+        # Known no longer, the order of a subscription would begin it anew, and be paid again.
+        goes_on = order.subscription_id in account.subscriptions and is_founding(account.account_id, order)
+        if not goes_on and not any(bucket_id in account.buckets for bucket_id in order.bucket_ids):
+            del account.orders[order.order_id]
     for transfer in [each for each in account.transfers.values() if 0 < each.ended_us < horizon_us]:
-        del account.transfers[transfer.transfer_id]
+        # Sent again later, it would be taken for the one that has arrived, as long as the bucket is known that it made there.
+        if transfer.bucket_id not in account.buckets:
+            del account.transfers[transfer.transfer_id]
 
 
 def _repaid(account: Account, entry: DebtRepaid, seq: int) -> None:

@@ -23,6 +23,17 @@ from services.accounting.core.entries import (
     SubscriptionStarted,
     SubscriptionSuspended,
 )
+from services.runtime.identifiers import derived_name
+
+
+def subscription_id_of(account_id: str, idempotency_key: str) -> str:
+    """The ID of the subscription that an order with this key begins."""
+    return derived_name("sub", account_id, idempotency_key)
+
+
+def is_founding(account_id: str, order: Order) -> bool:
+    """Whether the order began its subscription; others change or renew one."""
+    return order.subscription_id == subscription_id_of(account_id, order.idempotency_key)
 
 
 def retry_suspended(account: Account, time_us: int) -> None:

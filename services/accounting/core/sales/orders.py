@@ -6,6 +6,7 @@ waits in the journal until the payment is confirmed. An order pins its terms; a 
 
 from typing import Final
 
+from services.accounting.core.account.sales import subscription_id_of
 from services.accounting.core.account.state import Account, Order, Subscription
 from services.accounting.core.amounts import in_unit
 from services.accounting.core.commands import (
@@ -45,7 +46,13 @@ def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: Cha
         return terms
     if (refused := bought_already(account, terms, now_us) or no_room_for(account, terms)) is not None:
         return refused
-    subscription_id = derived_name("sub", account.account_id, command.idempotency_key) if terms.cycle else ""
+    subscription_id = subscription_id_of(account.account_id, command.idempotency_key) if terms.cycle else ""
+    if subscription_id in account.subscriptions:
+        # Older code forgot orders before what they made.
+        return fail(
+            Fault.IDEMPOTENCY_CONFLICT,
+            f"the idempotency key {command.idempotency_key} made subscription {subscription_id} before; give a new one",
+        )
     span = first_cycle(terms, now_us)
     placed = order_placed(account, command, digest, subscription_id, terms, span.price, now_us)
     if waits_for_payment(account, terms, command.payment, span.price, now_us):

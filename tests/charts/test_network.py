@@ -56,18 +56,23 @@ CALLS: Final[dict[str, dict[str, Any]]] = {
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge")
 
 
-# On its way to TLS a cell serves both ports, to the callers of the step before and of the one after.
-BOTH: Final = "both"
+# Cases of these tests alone, as changes to the one with everything.
+_CHANGES: Final[dict[str, Object]] = {
+    # On its way to TLS a cell serves both ports, to the callers of the step before and of the one after.
+    "both": {"grpcTls": {"mode": "both"}},
+    # A Prometheus that finds its targets by itself.
+    "no ServiceMonitor": {"monitoring": {"serviceMonitor": {"enabled": False}}},
+}
 
 
 def values_of(case: str) -> Object:
     """The values of a case of these tests."""
-    return merged(CASES["everything"], {"grpcTls": {"mode": "both"}}) if case == BOTH else CASES[case]
+    return merged(CASES["everything"], _CHANGES[case]) if case in _CHANGES else CASES[case]
 
 
 def release_of(case: str) -> list[Object]:
     """The objects of a case of these tests."""
-    return rendered(values_of(case)) if case == BOTH else objects_of(case)
+    return rendered(values_of(case)) if case in _CHANGES else objects_of(case)
 
 
 def calls_of(case: str) -> Opened:
@@ -77,7 +82,7 @@ def calls_of(case: str) -> Opened:
     if case == "certificates":
         calls = {pair: {Port(7001)} if ports == GRPC else ports for pair, ports in calls.items()}
     services = list(SERVICES)
-    if case == BOTH:
+    if case == "both":
         calls = {pair: {Port(7000), Port(7001)} if ports == GRPC else ports for pair, ports in calls.items()}
     if values.get("vendorSimulator", {}).get("enabled"):
         calls["edge", "vendor-simulator"] = {Port(8090)}
@@ -119,7 +124,7 @@ def opened(
     return {pair: ports for pair, ports in found.items() if ports}
 
 
-@pytest.mark.parametrize("case", [*(each for each in CASES if each != "no policies"), BOTH])
+@pytest.mark.parametrize("case", [*(each for each in CASES if each != "no policies"), *_CHANGES])
 def test_a_pod_may_call_those_whom_the_table_names(case: str) -> None:
     objects = release_of(case)
     policies = [each for each in objects if each["kind"] == "NetworkPolicy"]
@@ -133,7 +138,7 @@ def test_a_pod_may_call_those_whom_the_table_names(case: str) -> None:
     }
 
 
-@pytest.mark.parametrize("case", [*(each for each in CASES if each != "no policies"), BOTH])
+@pytest.mark.parametrize("case", [*(each for each in CASES if each != "no policies"), *_CHANGES])
 def test_a_pod_may_be_called_by_those_whom_the_table_names(case: str) -> None:
     objects = release_of(case)
     policies = [each for each in objects if each["kind"] == "NetworkPolicy"]

@@ -144,6 +144,12 @@ _CONNECTIONS: Final = (
         _OF_NETWORK,
     ),
     Mutation(
+        "who reads metrics and is told of no ServiceMonitor is locked out",
+        _NETWORK,
+        (("    {{- if and $policy.monitoring (ne $name", "    {{- if and $.Values.monitoring.serviceMonitor.enabled (ne $name"),),
+        _OF_NETWORK,
+    ),
+    Mutation(
         "clients may reach the operators' listener",
         _NETWORK,
         (("    - ports: [{port: http}]\n", "    - ports: [{port: http}, {port: admin}]\n"),),

@@ -24,6 +24,7 @@ _IN_ERAS: Final = "tests/accounting/cell/test_eras.py"
 _IN_READING: Final = "tests/accounting/rpc/test_reading.py"
 _IN_SERVICER: Final = "tests/accounting/rpc/test_servicer.py"
 _IN_MEMBERSHIP: Final = "tests/accounting/cell/test_membership.py"
+_IN_GROUPS: Final = "tests/accounting/cell/test_server_groups.py"
 _IN_HANDING_OVER: Final = "tests/accounting/writer/test_handing_over.py"
 _IN_LOW_WATER: Final = "tests/accounting/writer/test_low_water.py"
 _IN_OWNER: Final = "tests/accounting/writer/test_owner.py"
@@ -211,6 +212,34 @@ _OF_HAND_OVERS: Final = (
         "max(reached[each.part_id], self._committed.get(each.part_id, 0))",
         "reached[each.part_id]",
         _IN_HANDING_OVER,
+    ),
+    one(
+        "a state that was replaced counts as the one that came after it",
+        _COMMITTER,
+        "len(committed) < len(written) or not touched <= committed:",
+        "len(committed) < len(written):",
+        _IN_HANDING_OVER,
+    ),
+    one(
+        "a partition that came back is lost with its former state",
+        _COMMITTER,
+        "if each not in committed and self._holdings.has(each)}",
+        "if each not in committed}",
+        _IN_HANDING_OVER,
+    ),
+    one(
+        "a stop does not wait for the second database server",
+        _SERVER_GROUPS,
+        "        await asyncio.gather(*(group.owner.stop() for group in self._groups))",
+        "        await self._groups[0].owner.stop()",
+        _IN_GROUPS,
+    ),
+    one(
+        "an audit leaves the second database server out",
+        _SERVER_GROUPS,
+        "        for group in self._groups:\n            found.add",
+        "        for group in self._groups[:1]:\n            found.add",
+        _IN_GROUPS,
     ),
     one(
         "a partition that went back is claimed again",
@@ -546,14 +575,14 @@ _OF_SOME_PARTITIONS: Final = (
     one(
         "where one partition of a commit was written, all are told so",
         _COMMITTER,
-        "given[3] if given[0].part_id in held else failed",
-        "given[3] if held else failed",
+        "given[3] if given[0] in committed else failed",
+        "given[3] if committed else failed",
         _IN_SOME,
     ),
     one(
         "what was never written counts as committed",
         _COMMITTER,
-        "            if partition.part_id in held:\n                self._holdings.note_committed(partition)\n",
+        "            if partition in committed:\n                self._holdings.note_committed(partition)\n",
         "            self._holdings.note_committed(partition)\n",
         _IN_SOME,
     ),

@@ -1,7 +1,7 @@
 """The table of callers: that it is whole, what it says, and that servers do as it says."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -10,6 +10,7 @@ from services.callers import CALLERS
 from services.runtime.clients import connect
 from tests.trust.authority import certificates, made, pems
 from tests.trust.cell import secure_cell, status_of
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2
 from tokenline.authentication.v1 import authentication_pb2
 from tokenline.billing.v1 import billing_pb2
@@ -73,10 +74,37 @@ async def test_servers_let_each_service_call_what_the_table_says_and_refuse_the_
     assert unlike == []
 
 
+@pytest.mark.parametrize("method", ["GrantBucket", "Charge", "ReadJournal"])
+async def test_of_who_may_not_call_no_message_is_read(tmp_path: Path, authority: Path, method: str) -> None:
+    path = f"{_ACCOUNTING}{method}"
+    async with (
+        secure_cell(tmp_path, authority) as addresses,
+        connect(addresses["accounting"], "accounting", certificates(authority, "registry")) as channel,
+    ):
+        kinds: dict[str, Any] = {
+            "GrantBucket": channel.unary_unary,
+            "Charge": channel.stream_stream,
+            "ReadJournal": channel.unary_stream,
+        }
+        call = kinds[method](path)(iter([b"\xff"]) if method == "Charge" else b"\xff", timeout=WAIT_S, wait_for_ready=True)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await (call if method == "GrantBucket" else call.read())
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
 async def test_a_name_that_no_service_has_may_call_nothing(tmp_path: Path, authority: Path) -> None:
     async with secure_cell(tmp_path, authority) as addresses:
-        for names, said in (((), "a caller without a name"), (("edge",), "edge"), (("x.edge.tokenline",), "x.edge.tokenline")):
-            key, certificate, ca = pems(authority, *names)
+        for name in (
+            "",
+            "edge",
+            "x.edge.tokenline",
+            "edge.x.tokenline",
+            "edgetokenline",
+            "edge.tokenline.example",
+            "EDGE.tokenline",
+        ):
+            key, certificate, ca = pems(authority, *([name] if name else []))
+            said = name or "a caller without a name"
             credentials = grpc.ssl_channel_credentials(ca, key, certificate)
             options = [("grpc.ssl_target_name_override", "accounting.tokenline")]
             address = addresses["accounting"].removeprefix("tls:")

@@ -105,14 +105,18 @@ class Committer:
             self._metrics.recoveries += 1
             await self._holdings.recover(answers, error.message)
             return
+        committed = {partition for partition in written if partition.part_id in held}
         for partition in written:
             partition.end_commit()
-            if partition.part_id in held:
+            if partition in committed:
                 self._holdings.note_committed(partition)
-        if len(held) < len(writes):
+        if len(committed) < len(written) or not touched <= committed:
             failed = Failed(Fault.NOT_OWNER, LOST)
-            deliver((*given[:3], given[3] if given[0].part_id in held else failed, given[4]) for given in answers)
-            self._holdings.lose({write.part_id for write in writes} - held)
+            deliver((*given[:3], given[3] if given[0] in committed else failed, given[4]) for given in answers)
+            # A partition that was given away meanwhile, and may have been taken again, was not lost to anybody.
+            lost = {each.part_id for each in written if each not in committed and self._holdings.has(each)}
+            if lost:
+                self._holdings.lose(lost)
         else:
             deliver(answers)
         # Accounts come into memory with an answer, or by a replay that makes their checkpoints overdue: both are written.

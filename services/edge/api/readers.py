@@ -1,7 +1,7 @@
 """Requests of customers that are no model calls: questions of balances, receipts and models, and keys that keys mint.
 
-They take the turns of model calls, because they cost an edge, and the services that it asks, about as much. So an account that asks
-without a pause keeps others waiting no more than one that calls without a pause.
+They have places as model calls do, and take turns, because they cost an edge, and the services that it asks, about as much. So an
+account that asks without a pause keeps others waiting no more than one that calls without a pause.
 """
 
 import asyncio

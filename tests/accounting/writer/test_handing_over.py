@@ -6,7 +6,7 @@ import pytest
 
 from services.accounting.core.commands import Granted, OpenAccount, ReadAccount, Refused, Settled
 from services.accounting.journal.store import Claim, StoreRestoredError
-from services.accounting.writer.asking import ask
+from services.accounting.writer.asking import Pending, ask
 from services.accounting.writer.holdings import OwnershipLostError
 from tests.accounting.ledger import ACCOUNT_ID, UNIT, event_command, fault_of, usage
 from tests.accounting.owners import Collector, Desk, in_virtual_time, released
@@ -91,6 +91,41 @@ async def test_who_asks_while_a_partition_is_given_is_sent_on_at_once(desk: Desk
     assert collector.answers == [(0, Settled("TOKEN", UNIT, 0))]
     assert (owner.part_ids, owner.claimed, owner.reached) == (frozenset(), frozenset(), {})
     assert fault_of(await ask(owner, ReadAccount(ACCOUNT_ID))) == "NOT_OWNER"
+
+
+@in_virtual_time
+async def test_a_partition_that_is_taken_again_during_a_commit_of_its_former_state_is_not_lost_with_that(desk: Desk) -> None:
+    lost: list[set[int]] = []
+    owner = await desk.start(partitions=1, lost=lost.append)
+    await desk.open(100)
+    # It is given away while its state is read anew, and what was read is committed already.
+    desk.store.failures, desk.store.claims_failing = ["lost"], True
+    assert fault_of(await desk.ask(event_command(desk.create(0).charging_id, usage(input=1)))) == "STORE_UNAVAILABLE"
+    giving = asyncio.ensure_future(owner.give({0}))
+    await asyncio.sleep(0.1)
+    desk.store.hold()
+    desk.store.claims_failing = False
+    await desk.store.waiting.wait()
+    await giving
+    assert await owner.take([Claim(0, 1)]) == {0}
+    desk.store.let_go.set()
+    assert (await desk.account()).buckets
+    assert (lost, owner.part_ids, owner.claimed) == ([], frozenset({0}), frozenset({0}))
+
+
+@in_virtual_time
+async def test_an_answer_of_a_state_that_was_replaced_is_not_delivered_with_the_commit_of_the_next(desk: Desk) -> None:
+    owner = await desk.start(partitions=1)
+    await desk.open(100)
+    former = owner._partitions[0]
+    await owner.give({0})
+    await owner.take([Claim(0, 1)])
+    collector = Collector()
+    pending = Pending(ReadAccount(ACCOUNT_ID), collector, 7)
+    owner._answers.add(former, pending, await desk.ask(ReadAccount(ACCOUNT_ID)))
+    owner.submit(ReadAccount(ACCOUNT_ID), collector, 8)
+    await collector.wait(2)
+    assert {tag: type(answer).__name__ for tag, answer in collector.answers} == {7: "Failed", 8: "AccountView"}
 
 
 async def opened_many(desk: Desk) -> None:

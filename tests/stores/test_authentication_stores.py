@@ -103,6 +103,10 @@ async def test_an_idempotency_key_issues_one_key(store: Store) -> None:
     with pytest.raises(ServiceError) as raised:
         await store.add_key(key("2", account_id="acct-2")._replace(idempotency_key="issue-1"))
     assert reason(raised) == "IDEMPOTENCY_CONFLICT"
+    await store.add_member(member("c"))
+    with pytest.raises(ServiceError) as raised:
+        await store.add_key(key("2", member_id="mem-c")._replace(idempotency_key="issue-1"))
+    assert reason(raised) == "IDEMPOTENCY_CONFLICT"
     assert [each.key_id for each in await store.list_keys("acct-1")] == ["key-1"]
 
 

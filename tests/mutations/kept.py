@@ -19,6 +19,7 @@ _CARRIER_CLIENT: Final = "services/billing/carrier/client.py"
 _AUTHENTICATION: Final = "services/authentication/servicer.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _EDGE_CALL_CALL: Final = "services/edge/call/call.py"
+_EDGE_VENDORS_USAGE: Final = "services/edge/vendors/usage.py"
 _EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _OFFERINGS: Final = "services/accounting/core/offerings.py"
@@ -44,6 +45,7 @@ _IN_COMPARISON: Final = "tests/billing/carrier/test_comparison.py"
 _IN_CARRIER_CLIENT: Final = "tests/billing/carrier/test_client.py"
 _IN_AUTHENTICATION: Final = "tests/authentication/test_servicer.py"
 _IN_MEASURES: Final = "tests/registry/test_measures.py"
+_IN_VENDORS_USAGE: Final = "tests/edge/vendors/test_usage.py"
 _IN_BILLING_STORES: Final = "tests/stores/test_billing_stores.py"
 _IN_CATALOG_OF_SALES: Final = "tests/registry/test_catalog_of_sales.py"
 _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
@@ -494,5 +496,33 @@ KEPT: Final = (
         "ends_us=max(1, request.end_time.ToMicroseconds()),",
         "ends_us=request.end_time.ToMicroseconds(),",
         _IN_AUTHENTICATION,
+    ),
+    one(
+        "spoken output costs what text does",
+        _EDGE_VENDORS_USAGE,
+        "        if of_completion.audio_tokens:\n            return None\n",
+        "",
+        _IN_VENDORS_USAGE,
+    ),
+    one(
+        "of parts of a count those before an odd one count",
+        _EDGE_VENDORS_USAGE,
+        "                    added = None\n                    break\n",
+        "                    break\n",
+        _IN_VENDORS_USAGE,
+    ),
+    one(
+        "what was written to the cache beside the prompt is dropped",
+        _EDGE_VENDORS_USAGE,
+        "for token_class in (_CACHED, _WRITE) if token_class in inside)",
+        "for token_class in (_CACHED,) if token_class in inside)",
+        _IN_VENDORS_USAGE,
+    ),
+    one(
+        "a later zero covers output that came since",
+        _EDGE_VENDORS_USAGE,
+        "own.has_output and total_output(own.counts):\n",
+        "own.has_output:\n",
+        _IN_VENDORS_USAGE,
     ),
 )

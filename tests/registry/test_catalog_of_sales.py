@@ -311,6 +311,40 @@ def test_a_version_of_a_tariff_stands_for_its_rates_before_it_is_in_force_too(
     assert message in str(caught.value)
 
 
+GRANTED = (
+    CATALOG
+    + """\
+  - offering_id: bundle
+    display_name: A bundle
+    tariff_id: flat
+    overage_tariff_id: usd
+    reservation_policy: worst_case
+    only_granted: true
+    allowances:
+      - {allowance_id: tokens, unit: TOKEN, amount: 5, valid_days: 30}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "    price: {amount: 1, currency: USD}\n    payment_methods: [prepaid]\n",
+        "    once: {per: account}\n",
+        "    allowances: [{allowance_id: line, unit: CURRENCY, currency: USD, amount: 5, valid_days: 30, postpaid: true}]\n",
+    ],
+)
+def test_what_is_only_granted_has_no_price_no_credit_line_and_no_end_of_its_sale(tmp_path: Path, more: str) -> None:
+    write(tmp_path, GRANTED)
+    assert [each.offering_id for each in load_catalog([tmp_path]).offerings if each.only_granted] == ["bundle"]
+    head = GRANTED.partition("    allowances:\n")[0] if more.startswith("    allowances") else GRANTED
+    write(tmp_path, head + more)
+    with pytest.raises(
+        ConfigError, match=r"offerings\[2\]\.only_granted: goes with allowances that have no price and no credit line"
+    ):
+        load_catalog([tmp_path])
+
+
 def test_a_version_of_a_tariff_stands_for_its_currency(tmp_path: Path) -> None:
     write(tmp_path, CATALOG)
     reader = CatalogReader([tmp_path])

@@ -561,7 +561,7 @@ async def test_all_keys_of_a_suspended_account_are_dropped_at_once_and_others_st
     for number in (1, 2, 3):
         await edge.resolve(key_of(number))
     edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED)
-    edge.authentication.messages.put_nowait(heard_of(7, "acct-0", "acct-9"))
+    edge.authentication.messages.put_nowait(heard_of(7, "acct-9", "acct-0"))
     await until(lambda: edge.principals._revision == 7)
     for number in (1, 2):
         assert await refusal(edge, key_of(number)) == (403, "account_suspended")
@@ -593,7 +593,7 @@ async def test_calls_of_a_suspended_account_end_and_are_told_so(edge: Edge) -> N
     calls = [(PRINCIPAL, call("first")), (PRINCIPAL._replace(key_id="key-2"), call("second")), (others, call("other"))]
     for principal, end in calls:
         principals.watch(principal, end)
-    edge.authentication.messages.put_nowait(heard_of(1, "acct-1"))
+    edge.authentication.messages.put_nowait(heard_of(1, "acct-9", "acct-1"))
     await until(lambda: principals._revision == 1)
     said = "The account was suspended while this answer was under way."
     assert sorted(told) == [("first", 403, said), ("second", 403, said)]

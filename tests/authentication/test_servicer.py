@@ -16,6 +16,7 @@ from services.api_keys import new_key
 from services.authentication.app import run_authentication
 from services.authentication.config import AuthenticationConfig
 from services.runtime.clients import answer, connect
+from services.runtime.clock import timestamp
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
@@ -125,6 +126,12 @@ async def test_keys_that_must_not_pass(tmp_path: Path) -> None:
         ("RevokeKey", pb.RevokeKeyRequest(), "key_id"),
         ("RevokeKey", pb.RevokeKeyRequest(key_id=LONG), "key_id"),
         ("RevokeKey", pb.RevokeKeyRequest(key_id=UNPRINTABLE), "key_id"),
+        ("CreateInvitation", pb.CreateInvitationRequest(account_id="acct-1", idempotency_key="k"), "end_time"),
+        (
+            "CreateInvitation",
+            pb.CreateInvitationRequest(account_id="acct-1", idempotency_key="k", end_time=timestamp(1_000_000)),
+            "end_time",
+        ),
         ("ListKeys", pb.ListKeysRequest(), "account_id"),
         ("ListKeys", pb.ListKeysRequest(account_id=UNPRINTABLE), "account_id"),
     ],
@@ -383,6 +390,9 @@ async def test_a_key_with_the_scope_mints_one_that_passes_and_ends_with_it(tmp_p
         assert (found.key_id, found.account_id, found.parent_key_id) == ("key-minted", "acct-1", issued.key.key_id)
         assert (found.end_time, list(found.scopes)) == (mint.end_time, [])
         assert (await refused(stub.MintKey, mint)).startswith("ALREADY_EXISTS")
+        # The first moment of 1970 is an end, and not none.
+        past = pb.MintKeyRequest(parent_key_id=issued.key.key_id, key_id="key-past", end_time=timestamp(0))
+        assert (await ask(stub.MintKey, past)).key.HasField("end_time")
         below = pb.MintKeyRequest(parent_key_id="key-minted", key_id="key-below", end_time=mint.end_time)
         assert (await refused(stub.MintKey, below)).startswith("NOT_POSSIBLE: the key key-minted may not mint")
         watching = stub.WatchRevocations(pb.WatchRevocationsRequest(after_revision=0))

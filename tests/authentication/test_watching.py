@@ -7,6 +7,7 @@ import pytest
 
 from services.authentication.servicer import AuthenticationServicer
 from services.authentication.store import MemoryStore, Revocations, Suspension
+from services.runtime.clock import timestamp
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 from tokenline.authentication.v1 import authentication_pb2 as pb
 
@@ -14,10 +15,13 @@ from tokenline.authentication.v1 import authentication_pb2 as pb
 CONTEXT: Any = None
 
 
-async def watched(loop: VirtualLoop) -> None:
+async def watched(loop: VirtualLoop, by: str) -> None:
     servicer = AuthenticationServicer(MemoryStore(), LoopClock(loop), "local", b"0123456789abcdef" * 2)
     await servicer.CreateMember(pb.CreateMemberRequest(account_id="acct-1", idempotency_key="member"), CONTEXT)
-    issued = await servicer.CreateKey(pb.CreateKeyRequest(account_id="acct-1", idempotency_key="key"), CONTEXT)
+    create = pb.CreateKeyRequest(account_id="acct-1", idempotency_key="key", scopes=["keys:mint"])
+    issued = (await servicer.CreateKey(create, CONTEXT)).key
+    mint = pb.MintKeyRequest(parent_key_id=issued.key_id, key_id="key-minted", end_time=timestamp(2**52))
+    await servicer.MintKey(mint, CONTEXT)
     heard: list[tuple[float, int, list[str]]] = []
 
     async def watch() -> None:
@@ -26,17 +30,21 @@ async def watched(loop: VirtualLoop) -> None:
 
     watchers = [asyncio.create_task(watch()) for _ in range(3)]
     await asyncio.sleep(0.5)
-    await servicer.RevokeKey(pb.RevokeKeyRequest(key_id=issued.key.key_id), CONTEXT)
+    if by == "the operator":
+        await servicer.RevokeKey(pb.RevokeKeyRequest(key_id="key-minted"), CONTEXT)
+    else:
+        await servicer.RevokeMintedKey(pb.RevokeMintedKeyRequest(parent_key_id=issued.key_id, key_id="key-minted"), CONTEXT)
     await asyncio.sleep(0.3)
     for watcher in watchers:
         watcher.cancel()
     silent: list[tuple[float, int, list[str]]] = [(at_s, 0, []) for at_s in (0.0, 0.2, 0.4)]
-    assert heard[::3] == heard[1::3] == heard[2::3] == [*silent, (0.5, 1, [issued.key.key_id]), (0.7, 1, [])]
+    assert heard[::3] == heard[1::3] == heard[2::3] == [*silent, (0.5, 1, ["key-minted"]), (0.7, 1, [])]
 
 
-def test_a_revocation_reaches_watchers_at_once_and_a_silent_stream_never_lasts() -> None:
+@pytest.mark.parametrize("by", ["the operator", "the key that minted it"])
+def test_a_revocation_reaches_watchers_at_once_and_a_silent_stream_never_lasts(by: str) -> None:
     loop = VirtualLoop()
-    run_virtually(watched(loop), loop)
+    run_virtually(watched(loop, by), loop)
 
 
 class LongStore(MemoryStore):

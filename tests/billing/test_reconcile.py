@@ -363,6 +363,14 @@ async def test_a_journal_that_lost_its_end_is_named(exported: Path, accounting: 
     assert f"partition 1: CDR 3 of charging_id {charging_id(3)}: in {FILE}, but not in the journal" in found
 
 
+async def test_an_item_of_a_row_that_the_journal_lost_is_named(
+    charged: Path, accounting: ScriptedAccounting, reconciler: Reconciler
+) -> None:
+    accounting.rows[1].pop()
+    found = (await reconciler.reconcile()).differences
+    assert f"partition 1: debt_repaid of entry (3, 1) of account {ACCOUNT_ID}: in the billed items, but not in the journal" in found
+
+
 async def test_another_era_is_a_difference(exported: Path, accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
     accounting.era = 0
     (difference,) = (await reconciler.reconcile()).differences

@@ -14,13 +14,18 @@ _BALANCE: Final = "services/accounting/core/balance.py"
 _BILLING_SQLITE: Final = "services/billing/sqlite_store.py"
 _BILLING_SERVICER: Final = "services/billing/servicer.py"
 _BILLING_ITEMS: Final = "services/billing/items.py"
+_BILLING_RECONCILE: Final = "services/billing/reconcile.py"
+_CARRIER_CLIENT: Final = "services/billing/carrier/client.py"
+_AUTHENTICATION: Final = "services/authentication/servicer.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _EDGE_CALL_CALL: Final = "services/edge/call/call.py"
+_EDGE_VENDORS_USAGE: Final = "services/edge/vendors/usage.py"
 _EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _OFFERINGS: Final = "services/accounting/core/offerings.py"
 _REGISTRY_OFFERINGS: Final = "services/registry/offerings.py"
 _SALES_CREDIT: Final = "services/accounting/core/sales/credit.py"
+_REGISTRY_TARIFFS: Final = "services/registry/tariffs.py"
 _SALES_OPENINGS: Final = "services/accounting/core/sales/openings.py"
 _SALES_ORDERS: Final = "services/accounting/core/sales/orders.py"
 _SALES_RENEWALS: Final = "services/accounting/core/sales/renewals.py"
@@ -36,6 +41,11 @@ _IN_CORRECTIONS: Final = "tests/accounting/core/test_corrections.py"
 _IN_GIFTS: Final = "tests/accounting/core/test_gifts.py"
 _IN_BILLING: Final = "tests/billing/test_billing.py"
 _IN_ITEMS: Final = "tests/billing/test_items.py"
+_IN_COMPARISON: Final = "tests/billing/carrier/test_comparison.py"
+_IN_CARRIER_CLIENT: Final = "tests/billing/carrier/test_client.py"
+_IN_AUTHENTICATION: Final = "tests/authentication/test_servicer.py"
+_IN_MEASURES: Final = "tests/registry/test_measures.py"
+_IN_VENDORS_USAGE: Final = "tests/edge/vendors/test_usage.py"
 _IN_BILLING_STORES: Final = "tests/stores/test_billing_stores.py"
 _IN_CATALOG_OF_SALES: Final = "tests/registry/test_catalog_of_sales.py"
 _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
@@ -437,5 +447,82 @@ KEPT: Final = (
         "            calls=int(is_first),\n",
         "            calls=1,\n",
         _IN_ITEMS,
+    ),
+    one(
+        "a call of a minted key counts with lines that its budget does not name",
+        _OFFERINGS,
+        "worst_cases={line: planned.worst_cases[line] for line in lines}, debt_limit=limit)",
+        "debt_limit=limit)",
+        _IN_CHARGING,
+    ),
+    one(
+        "tiers change under one version",
+        _REGISTRY_TARIFFS,
+        "[(-1, row.by_class()), *((tier.above_input_tokens, tier.by_class()) for tier in row.tiers)]",
+        "[(-1, row.by_class())]",
+        _IN_CATALOG_OF_SALES,
+    ),
+    one(
+        "a currency changes under one version",
+        _REGISTRY_TARIFFS,
+        "            tariff.unit,\n            tariff.currency,\n",
+        '            tariff.unit,\n            "",\n',
+        _IN_CATALOG_OF_SALES,
+    ),
+    one(
+        "an image costs what a token does in a window",
+        _REGISTRY_TARIFFS,
+        '        yield from missing_rates(f"{field}.rates", window.rates, charged)\n',
+        "",
+        _IN_MEASURES,
+    ),
+    one(
+        "the phone bill is compared and nothing of it is told",
+        _BILLING_RECONCILE,
+        "                findings.add(difference)\n",
+        "                pass\n",
+        _IN_COMPARISON,
+    ),
+    one(
+        "a payment goes to whom an answer names",
+        _CARRIER_CLIENT,
+        "data=content, headers=headers, allow_redirects=False)",
+        "data=content, headers=headers)",
+        _IN_CARRIER_CLIENT,
+    ),
+    one(
+        "a minted key whose end is the first moment of 1970 has none",
+        _AUTHENTICATION,
+        "ends_us=max(1, request.end_time.ToMicroseconds()),",
+        "ends_us=request.end_time.ToMicroseconds(),",
+        _IN_AUTHENTICATION,
+    ),
+    one(
+        "spoken output costs what text does",
+        _EDGE_VENDORS_USAGE,
+        "        if of_completion.audio_tokens:\n            return None\n",
+        "",
+        _IN_VENDORS_USAGE,
+    ),
+    one(
+        "of parts of a count those before an odd one count",
+        _EDGE_VENDORS_USAGE,
+        "                    added = None\n                    break\n",
+        "                    break\n",
+        _IN_VENDORS_USAGE,
+    ),
+    one(
+        "what was written to the cache beside the prompt is dropped",
+        _EDGE_VENDORS_USAGE,
+        "for token_class in (_CACHED, _WRITE) if token_class in inside)",
+        "for token_class in (_CACHED,) if token_class in inside)",
+        _IN_VENDORS_USAGE,
+    ),
+    one(
+        "a later zero covers output that came since",
+        _EDGE_VENDORS_USAGE,
+        "own.has_output and total_output(own.counts):\n",
+        "own.has_output:\n",
+        _IN_VENDORS_USAGE,
     ),
 )

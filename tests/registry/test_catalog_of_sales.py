@@ -71,7 +71,12 @@ MISTAKES = [
      f"{SOLD}.final_unit.redirect_offering_id", "no offering that can be ordered has the ID 'pack'"),
     ("    abandoned_answer: made\n", "    only_granted: true\n", f"{SOLD}.only_granted", "goes with allowances that have no price"),
     ("overage_tariff_id: usd", "overage_tariff_id: eur", f"{SOLD}.overage_tariff_id", "no tariff has the ID 'eur'"),
+    ("    display_name: One model for good\n", "    display_name: One model for good\n    overage_tariff_id: usd\n",
+     "offerings[4].overage_tariff_id", "must count in another unit than tariff_id; leave it out"),
     ("overage_tariff_id: usd", "overage_tariff_id: flat", f"{SOLD}.overage_tariff_id", "must name a tariff of the unit CURRENCY"),
+    ('      - {model_id: "*", input: 1000000, output: 1000000}\n',
+     '      - {model_id: "*", input: 1000000, output: 1000000}\n      - {model_id: "*", input: 1, output: 1}\n',
+     "tariffs[0].rates[1].model_id", "'*' has a row in this tariff already; keep one of them"),
     ("amount: 9.9,", "amount: 0,", f"{SOLD}.price.amount", "must be above 0"),
     ("amount: 9.9,", "amount: -9.9,", f"{SOLD}.price.amount", "must not be negative"),
     ("amount: 9.9,", "amount: 9.9999999,", f"{SOLD}.price.amount", "at most 6 decimals"),
@@ -118,6 +123,7 @@ MISTAKES = [
     ("postpaid: true", "postpaid: true, transferable: true", f"{SOLD}.allowances[1].transferable", "credit is not given away"),
     ("postpaid: true", "postpaid: perhaps", f"{SOLD}.allowances[1].postpaid", "must be true or false; it is 'perhaps'"),
     ("amount: 1000,", "amount: 1000, weight: 0.9,", f"{SOLD}.allowances", "weights that must add up to 1; they add up to 0.9"),
+    ("amount: 1000,", "amount: 1000, weight: 1.1,", f"{SOLD}.allowances", "weights that must add up to 1; they add up to 1.1"),
     ("amount: 1000,", "amount: 1000, weight: -1,", f"{SOLD}.allowances", "have a weight that must not be negative; it is -1"),
     ("amount: 1000,", "amount: 1000, weight: 0.9999999,", f"{SOLD}.allowances", "have a weight that must have at most 6 decimals"),
     ("postpaid: true", "postpaid: true, weight: 1", f"{SOLD}.allowances[1].weight", "goes without postpaid only: a credit line"),
@@ -192,6 +198,7 @@ MISTAKES = [
     ("offerings:\n", UPCOMING.replace("12-01T00:00:00+08:00", "12-01T00:00:00"),
      "tariffs[1].upcoming[0].effective_time", "must carry an offset"),
     ("offerings:\n", UPCOMING.replace("2027-01-01", "2026-11-01"), "tariffs[1].upcoming[1].effective_time", "must be later than"),
+    ("offerings:\n", UPCOMING.replace("2027-01-01", "2026-12-01"), "tariffs[1].upcoming[1].effective_time", "must be later than"),
     ("offerings:\n", UPCOMING.replace("input: 0.3,", "input: -0.3,"),
      "tariffs[1].upcoming[0].rates[0].input", "must not be negative"),
     ("offerings:\n", UPCOMING.replace("{model_id: small, input: 0.3", "{model_id: large, input: 0.3"),
@@ -286,6 +293,8 @@ def test_a_mistake_is_answered_with_file_line_field_and_what_would_be_right(
     [
         ("input: 0.3,", "input: 0.31,", "tariffs[1].upcoming[0].version", 4),
         ("input: 0.28\n", "input: 0.29\n", "tariffs[1].version", 3),
+        ("100, input: 0.5, output: 1}", "100, input: 0.5, output: 1.5}", "tariffs[1].version", 3),
+        ("{above_input_tokens: 100,", "{above_input_tokens: 150,", "tariffs[1].version", 3),
     ],
 )
 def test_a_version_of_a_tariff_stands_for_its_rates_before_it_is_in_force_too(
@@ -300,6 +309,49 @@ def test_a_version_of_a_tariff_stands_for_its_rates_before_it_is_in_force_too(
         reader.read_if_changed()
     message = f"{field}: must change when unit, currency or rates change; it is still {number}: make it 6"
     assert message in str(caught.value)
+
+
+GRANTED = (
+    CATALOG
+    + """\
+  - offering_id: bundle
+    display_name: A bundle
+    tariff_id: flat
+    overage_tariff_id: usd
+    reservation_policy: worst_case
+    only_granted: true
+    allowances:
+      - {allowance_id: tokens, unit: TOKEN, amount: 5, valid_days: 30}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "    price: {amount: 1, currency: USD}\n    payment_methods: [prepaid]\n",
+        "    once: {per: account}\n",
+        "    allowances: [{allowance_id: line, unit: CURRENCY, currency: USD, amount: 5, valid_days: 30, postpaid: true}]\n",
+    ],
+)
+def test_what_is_only_granted_has_no_price_no_credit_line_and_no_end_of_its_sale(tmp_path: Path, more: str) -> None:
+    write(tmp_path, GRANTED)
+    assert [each.offering_id for each in load_catalog([tmp_path]).offerings if each.only_granted] == ["bundle"]
+    head = GRANTED.partition("    allowances:\n")[0] if more.startswith("    allowances") else GRANTED
+    write(tmp_path, head + more)
+    with pytest.raises(
+        ConfigError, match=r"offerings\[2\]\.only_granted: goes with allowances that have no price and no credit line"
+    ):
+        load_catalog([tmp_path])
+
+
+def test_a_version_of_a_tariff_stands_for_its_currency(tmp_path: Path) -> None:
+    write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    reader.read_if_changed()
+    write(tmp_path, changed("    currency: USD\n", "    currency: EUR\n"))
+    with pytest.raises(ConfigError, match=r"tariffs\[1\]\.version: must change when unit, currency or rates change"):
+        reader.read_if_changed()
 
 
 def test_a_rate_of_exchange_needs_a_version_of_its_own(tmp_path: Path) -> None:

@@ -13,6 +13,21 @@ from tests.registry.catalogs import MEDIA, changed, write
 from tokenline.registry.v1 import registry_pb2 as pb
 
 PAINTER = "output: 0, generated_images: 50000000000}"
+SCRIBE = "      - {model_id: scribe, input: 1000000, output: 1000000, audio_input: 3000000}\n"
+LATER = """\
+    upcoming:
+      - version: 3
+        effective_time: 2030-01-01T00:00:00Z
+        rates: [{model_id: "*", input: 1, output: 1}]
+"""
+NIGHT = """\
+    time_zone: Asia/Shanghai
+    windows:
+      - window_id: night
+        version: 2
+        hours: [{days: [monday]}]
+        rates: [{model_id: painter, input: 1, output: 0}]
+"""
 
 
 def test_a_model_goes_out_with_its_measures(tmp_path: Path) -> None:
@@ -57,6 +72,8 @@ def test_a_model_of_an_older_registry_is_charged_in_tokens() -> None:
             changed("      - {model_id: painter, input: 1000000, " + PAINTER + "\n", "", MEDIA),
             "rates[0].generated_images: is missing, and painter is charged by the image",
         ),
+        (changed(SCRIBE, SCRIBE + LATER, MEDIA), "upcoming[0].rates[0].generated_images: is missing, and painter is charged"),
+        (changed(SCRIBE, SCRIBE + NIGHT, MEDIA), "windows[0].rates[0].generated_images: is missing, and painter is charged"),
         (
             changed("    max_output_tokens: 1\n", "    max_output_tokens: 2\n", MEDIA),
             "max_output_tokens: must be 1 for a model that is charged by the image: an answer is one; it is 2",

@@ -129,6 +129,12 @@ def test_an_adjustment_goes_through_the_windows(tmp_path: Path) -> None:
         ("time_zone: Asia/Shanghai", "time_zone: Beijing", "time_zone", "must be an IANA name like Asia/Shanghai"),
         ("    time_zone: Asia/Shanghai\n", "", "time_zone",
          "must be an IANA name like Asia/Shanghai, since windows are hours there"),
+        ("    holidays: [2026-10-01]\n",
+         "    holidays: [2026-10-01]\n    upcoming:\n      - version: 4\n        effective_time: 2030-01-01T00:00:00Z\n"
+         "        rates: [{model_id: small, input: 1, output: 1}]\n"
+         "        windows:\n          - window_id: late\n            version: 4\n            hours: [{days: [friday]}]\n"
+         "            rates: [{model_id: small, input: 1, output: 1}]\n",
+         "upcoming[0].windows[0].version", "must be above 4, the version before it; it is 4"),
         ("[2026-10-01]", "[2026-10-01, 2026-10-01]", "holidays[1]", "2026-10-01 stands here already"),
         ("[2026-10-01]", "[2026-02-30]", "holidays[0]",
          "2026-02-30 is not in the calendar: day is out of range for month; correct it"),

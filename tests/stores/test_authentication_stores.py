@@ -103,6 +103,10 @@ async def test_an_idempotency_key_issues_one_key(store: Store) -> None:
     with pytest.raises(ServiceError) as raised:
         await store.add_key(key("2", account_id="acct-2")._replace(idempotency_key="issue-1"))
     assert reason(raised) == "IDEMPOTENCY_CONFLICT"
+    await store.add_member(member("c"))
+    with pytest.raises(ServiceError) as raised:
+        await store.add_key(key("2", member_id="mem-c")._replace(idempotency_key="issue-1"))
+    assert reason(raised) == "IDEMPOTENCY_CONFLICT"
     assert [each.key_id for each in await store.list_keys("acct-1")] == ["key-1"]
 
 
@@ -318,6 +322,10 @@ async def test_a_revocation_is_that_of_all_keys_below_and_is_told_of_each(store:
     assert (news.revision, news.key_ids) == (4, ["key-c", "key-a", "key-b", "key-d"])
     listed = await store.list_keys("acct-1")
     assert [each.revoked_us for each in listed if each.revision] == [5_000, 5_000, 4_000, 5_000]
+    # One that was revoked before keeps its own revocation.
+    found = await store.find_key(b"hash-c")
+    assert found is not None
+    assert (found.revoked_us, found.revision) == (4_000, 1)
     # The life of a minted key ends with its revocation; an issued key has none.
     assert [each.ends_us for each in listed] == [0, 0, 5_000, 5_000, 4_000, 5_000, MANY_US]
     # A repeat changes nothing.

@@ -250,6 +250,17 @@ def test_what_nobody_was_sent_is_absorbed_by_the_first_tariff_at_its_price() -> 
     assert {unit: loss.absorbed // UNIT for unit, loss in shopper.state.losses.items()} == {"TOKEN": 3}
 
 
+def test_a_minted_key_has_of_money_what_its_call_needs_though_tokens_would_cost_less() -> None:
+    shopper = Shopper(base=priced_in(flat(EACH), flat(10 * EACH, CNY)))
+    shopper.grant(5 * UNIT)
+    for yuan in (30, 170):
+        shopper.money(yuan)
+    mint(shopper, "minted", budgets=((CNY, 500 * UNIT),))
+    charging_id = shopper.open_call(20, 0, key="minted")
+    session = shopper.state.sessions[charging_id]
+    assert (sum(session.hold.values()), session.estimates.keys()) == (200 * UNIT, session.lines.keys())
+
+
 def test_the_record_of_an_event_says_who_was_asked() -> None:
     ledger = Ledger()
     ledger.grant(10 * UNIT)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from services.billing.carrier.client import Carrier, DisputedError, RefusedError, UnclearError
@@ -176,6 +176,35 @@ async def test_a_client_that_the_operator_does_not_know_says_so(bill: Bill) -> N
     assert "client_id and key_file" in waits.reason
 
 
+@pytest.mark.parametrize("changes", [{"token_type": "mac"}, {"access_token": "a\nb"}, {"access_token": "Zürich"}])
+async def test_what_is_no_bearer_token_is_not_shown(bill: Bill, changes: dict[str, str]) -> None:
+    bill.next("token", carried_out=True, changes=changes)
+    with pytest.raises(UnclearError, match="no bearer token"):
+        await bill.carrier.pay(demand(), reserves=False)
+
+
+@pytest.mark.parametrize("redirected", ["/token", "/carrier-billing/v0.5/payments"])
+async def test_nobody_who_sends_us_on_is_followed(bill: Bill, redirected: str) -> None:
+    """Neither the signed assertion nor a payment with its token goes to whom an answer names."""
+    elsewhere: list[str] = []
+
+    async def reply(request: web.Request) -> web.Response:
+        if request.path == "/elsewhere":
+            elsewhere.append(await request.text())
+        if request.path == redirected:
+            return web.Response(status=307, headers={"location": "/elsewhere"})
+        return web.json_response({"access_token": "secret", "token_type": "Bearer"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", reply)
+    async with TestServer(app) as server:
+        address = str(server.make_url("")).rstrip("/")
+        config = msgspec.structs.replace(bill.config, address=address, token_url=f"{address}/token")
+        with pytest.raises(UnclearError, match="307"):
+            await Carrier(config, bill.http, bill.clock, bill.requests).pay(demand(), reserves=False)
+    assert elsewhere == []
+
+
 @pytest.mark.parametrize("status", [200, 401])
 async def test_no_token_in_what_is_nested_too_deep(bill: Bill, status: int) -> None:
     bill.next("token", body='{"a":' * 10_000, carried_out=status == 200)
@@ -184,9 +213,19 @@ async def test_no_token_in_what_is_nested_too_deep(bill: Bill, status: int) -> N
     assert "no token is given" in (await bill.only()).reason
 
 
+def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be read"), (b"nothing", "PEM file of a private key")],
+    [
+        (None, "cannot be read"),
+        (b"nothing", "PEM file of a private key"),
+        (pem(rsa.generate_private_key(65_537, 1_024)), "RSA with 2048 bits or more"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "must be of EC P-256"),
+    ],
+    ids=["missing", "no key", "short", "of another curve"],
 )
 def test_a_key_that_is_of_no_use_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "key.pem"

@@ -1,5 +1,6 @@
 """Reconciliation of the phone bill: nothing differs after honest work, and each kind of difference is named."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,11 @@ import pytest
 from services.billing.carrier.comparison import Comparison
 from services.billing.carrier.demands import State
 from services.billing.carrier.store import Statement
+from services.billing.exporter import Exporter
 from services.billing.items import Kind, PaidBy
+from services.billing.journal import JournalReader
+from services.billing.reconcile import Reconciler
+from services.billing.sqlite_store import SqliteStore
 from services.carrier_simulator.ledger import Payment
 from tests.billing.carrier.bill import ACCOUNT, PRICE, Bill
 
@@ -128,6 +133,22 @@ async def test_goods_that_were_delivered_on_credit_and_not_billed_are_named(bill
     await bill.rounds()
     (difference,) = await differences(bill)
     assert "delivered on credit, and not billed: CARRIER_BILLING.PAYMENT_DENIED" in difference
+
+
+async def test_reconciliation_tells_what_differs_on_the_phone_bill(
+    bill: Bill, journal: JournalReader, store: SqliteStore, exporter: Exporter, folder: Path
+) -> None:
+    await lived(bill)
+    compared = Comparison(bill.store, bill.carrier, bill.worker.planning)
+    reconciler = Reconciler(journal, store, exporter, folder, compared)
+
+    async def of_the_bill() -> list[str]:
+        # What was exported here is of no journal, which is told too.
+        return [each for each in (await reconciler.reconcile()).differences if each.startswith("phone bill: ")]
+
+    assert await of_the_bill() == []
+    lost = bill.simulator.ledger.payments.pop(0)
+    assert any(lost.payment_id in each for each in await of_the_bill())
 
 
 async def test_a_carrier_that_can_t_be_asked_is_a_difference(bill: Bill) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.edge.vendors.profile import Reasoning, UsageReading
-from services.edge.vendors.usage import CHAT, COUNT_MAX, MESSAGES, VendorCount, merged, read_plain_usage, read_usage
+from services.edge.vendors.usage import CHAT, COUNT_MAX, MESSAGES, VendorCount, as_told, merged, read_plain_usage, read_usage
 from services.token_classes import INDEX, Vector, total_input, total_output
 
 PLAIN = UsageReading()
@@ -152,6 +152,21 @@ def test_a_total_says_whether_cached_input_stands_beside_the_prompt(
     assert read_usage(usage | details, CHAT, PLAIN) == VendorCount(counts, has_input=True, has_output=True, is_odd=is_odd)
 
 
+def test_what_was_written_to_the_cache_may_stand_beside_the_prompt_too() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 65}
+    details = {"prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 20}}
+    assert read_usage(usage | details, CHAT, PLAIN) == VendorCount((10, 30, 20, 5, 0), has_input=True, has_output=True)
+
+
+def test_a_later_zero_tells_nothing_of_output_that_came_since() -> None:
+    first = {"prompt_tokens": 9, "completion_tokens": 4}
+    before = read_usage(first, CHAT, PLAIN)
+    for later, covers in ({"completion_tokens": 0}, False), ({"prompt_tokens": 9}, False), ({"completion_tokens": 4}, True):
+        counted = read_usage(merged(first, later), CHAT, PLAIN)
+        assert counted == before == VendorCount((9, 0, 0, 4, 0), has_input=True, has_output=True)
+        assert as_told(counted, before, [later], CHAT, PLAIN).has_output == covers
+
+
 def test_an_input_of_nothing_is_none() -> None:
     counted = read_usage({"prompt_tokens": 0, "completion_tokens": 9}, CHAT, PLAIN)
     assert counted is not None
@@ -183,6 +198,13 @@ def test_the_usage_of_messages_is_disjoint_already() -> None:
     assert counted is not None
     assert counted.has_input
     assert read_usage({"output_tokens": 6}, MESSAGES, PLAIN) == VendorCount((0, 0, 0, 6, 0), has_input=False, has_output=True)
+
+
+def test_of_parts_that_add_up_to_a_count_an_odd_one_leaves_none() -> None:
+    creation = {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": -1}
+    counted = read_usage({"input_tokens": 5, "output_tokens": 1, "cache_creation": creation}, MESSAGES, PLAIN)
+    assert counted is not None
+    assert (counted.counts, counted.is_odd) == ((5, 0, 0, 1, 0), True)
 
 
 def test_a_vendors_own_paths_are_read_after_the_dialects() -> None:
@@ -249,7 +271,12 @@ def test_classes_add_up_to_what_the_vendor_says(details: dict[str, int], prompt:
             ),
             "completion_tokens_details": st.none()
             | st.fixed_dictionaries(
-                {}, optional={"reasoning_tokens": st.none() | st.integers(-1, 60), "rejected_prediction_tokens": st.integers(0, 9)}
+                {},
+                optional={
+                    "reasoning_tokens": st.none() | st.integers(-1, 60),
+                    "audio_tokens": st.none() | st.integers(0, 1),
+                    "rejected_prediction_tokens": st.integers(0, 9),
+                },
             ),
         },
     ),
@@ -271,6 +298,10 @@ def test_the_fast_reader_takes_what_openai_writes() -> None:
         "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 0, "rejected_prediction_tokens": 0},
     }
     assert read_plain_usage(json.dumps(usage).encode(), PLAIN) == VendorCount((36, 64, 0, 10, 30), has_input=True, has_output=True)
+    # Spoken output has a price of its own.
+    spoken = {**usage, "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 4}}
+    assert read_plain_usage(json.dumps(spoken).encode(), PLAIN) is None
+    assert chat(spoken) == (36, 64, 0, 6, 30, 0, 0, 0, 4)
     # Where reasoning is beside the output, a total that agrees says nothing.
     beside = UsageReading(reasoning=Reasoning.BESIDE)
     assert read_plain_usage(json.dumps(usage).encode(), beside) is None

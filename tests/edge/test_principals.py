@@ -441,7 +441,8 @@ async def test_an_authentication_that_was_set_back_is_not_trusted_for_what_it_sa
     await edge.heartbeat(5)
     # What is heard of a key that was known before is as of any other.
     edge.authentication.says(6, "key-1")
-    await edge.heartbeat(7)
+    edge.authentication.says(7)
+    await until(lambda: edge.principals._revision == 7)
     await edge.resolve()
     assert edge.asked == 2
 

@@ -811,9 +811,10 @@ async def test_a_listener_that_stops_lets_answers_end_and_closes_what_does_nothi
         await holding.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called == ["/a", "/hold"])
         assert listener.accepts
-        stopping = asyncio.create_task(listener.stop(5.0))
-        await asyncio.sleep(0)
+        # As in the time of its notice: the port is open, and clients should go elsewhere.
+        listener.closing = True
         assert not listener.accepts
+        stopping = asyncio.create_task(listener.stop(5.0))
         # What does nothing does not wait for what is under way.
         assert await idle.rest() == b""
         application.let_go.set()

@@ -101,6 +101,14 @@ async def test_whether_it_is_there_can_be_asked_without_a_key(running: Cell) -> 
         assert await response.read() == b""
 
 
+async def test_nothing_else_can_be_asked_without_a_key_and_a_slash_more_is_the_same_path(running: Cell) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with http.head(running.base_url + "/me/balance") as response:
+            assert response.status != 200
+        async with http.post(running.base_url + "/chat/completions/", data=b"{}") as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (401, "invalid_api_key")
+
+
 async def test_metrics_are_made_once_for_all_who_read_them_within_a_second(running: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.runtime.metrics._PAGE_S", WAIT_S)
     first, second = await asyncio.gather(*(running.call("GET", "/metrics") for _ in range(2)))

@@ -233,6 +233,15 @@ async def test_the_scheme_is_read_whatever_its_case(edge: Edge) -> None:
     assert await edge.principals.resolve(asks((b"authorization", b"bearer " + KEY.encode()))) == PRINCIPAL
 
 
+async def test_a_key_counts_in_the_first_authorization_and_under_bearer_alone(edge: Edge) -> None:
+    key = KEY.encode()
+    for headers in ([b"Basic " + key], [key], [b"Basic x", b"Bearer " + key]):
+        with pytest.raises(Problem) as refused:
+            await edge.principals.resolve(asks(*((b"authorization", value) for value in headers)))
+        assert refused.value.status == 401
+    assert edge.asked == 0
+
+
 @pytest.mark.parametrize("key", ["k" * 513, "schl\xfcssel-0123456789"])
 async def test_what_cannot_be_a_key_is_401_and_nobody_is_asked(edge: Edge, key: str) -> None:
     assert await edge.status(key) == 401
@@ -430,6 +439,10 @@ async def test_an_authentication_that_was_set_back_is_not_trusted_for_what_it_sa
     await edge.heartbeat(41)
     await edge.resolve()
     await edge.heartbeat(5)
+    # What is heard of a key that was known before is as of any other.
+    edge.authentication.says(6, "key-1")
+    edge.authentication.says(7)
+    await until(lambda: edge.principals._revision == 7)
     await edge.resolve()
     assert edge.asked == 2
 
@@ -561,7 +574,7 @@ async def test_all_keys_of_a_suspended_account_are_dropped_at_once_and_others_st
     for number in (1, 2, 3):
         await edge.resolve(key_of(number))
     edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED)
-    edge.authentication.messages.put_nowait(heard_of(7, "acct-0", "acct-9"))
+    edge.authentication.messages.put_nowait(heard_of(7, "acct-9", "acct-0"))
     await until(lambda: edge.principals._revision == 7)
     for number in (1, 2):
         assert await refusal(edge, key_of(number)) == (403, "account_suspended")
@@ -593,7 +606,7 @@ async def test_calls_of_a_suspended_account_end_and_are_told_so(edge: Edge) -> N
     calls = [(PRINCIPAL, call("first")), (PRINCIPAL._replace(key_id="key-2"), call("second")), (others, call("other"))]
     for principal, end in calls:
         principals.watch(principal, end)
-    edge.authentication.messages.put_nowait(heard_of(1, "acct-1"))
+    edge.authentication.messages.put_nowait(heard_of(1, "acct-9", "acct-1"))
     await until(lambda: principals._revision == 1)
     said = "The account was suspended while this answer was under way."
     assert sorted(told) == [("first", 403, said), ("second", 403, said)]

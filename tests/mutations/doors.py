@@ -136,6 +136,30 @@ DOORS: Final = (
         "            if self._silent_bytes > self._listener.limits.head_bytes_max and self._coming is None:\n",
     ),
     _listener(
+        "trailers come among the headers",
+        _CONNECTION_PY,
+        "        # Trailers are not among a request's headers.\n        self._headers = []\n",
+        "",
+    ),
+    _listener(
+        "who stops reading is waited for at the first time alone",
+        _CONNECTION_PY,
+        "        self._writable = asyncio.Event()\n        self._listener",
+        "        self._writable = self._writable or asyncio.Event()\n        self._listener",
+    ),
+    _listener(
+        "who was slow once is cut off later",
+        _CONNECTION_PY,
+        "        self.congested = False\n        if self._writable is not None:\n            self._writable.set()\n\n    # Reading",
+        "        if self._writable is not None:\n            self._writable.set()\n\n    # Reading",
+    ),
+    Mutation(
+        "a vendor's events are taken as fast as they come",
+        "services/edge/http/stream.py",
+        (("        if exchange.congested:\n            await exchange.drained()\n", ""),),
+        ("tests/edge/http/test_stream.py",),
+    ),
+    _listener(
         "headers in any number",
         _CONNECTION_PY,
         "        if len(headers) > self._listener.limits.headers_max:\n",

@@ -21,6 +21,30 @@ def _one(name: str, file: str, before: str, after: str, test: str) -> Mutation:
     return Mutation(name, file, ((before, after),), (test,))
 
 
+_HEARD: Final = (
+    _one(
+        "of two accounts that are suspended together one keeps its keys",
+        _PRINCIPALS,
+        "accounts = frozenset(message.account_ids)",
+        "accounts = frozenset(message.account_ids[:1])",
+        _IDENTITY,
+    ),
+    _one(
+        "nobody hears of revocations once authentication was set back",
+        _PRINCIPALS,
+        "            self._cached.clear()\n            self._digest_by_key_id.clear()\n",
+        "            self._cached.clear()\n",
+        _IDENTITY,
+    ),
+    _one(
+        "a key counts under any scheme",
+        _PRINCIPALS,
+        'key.strip() or None if scheme.lower() == b"bearer" else None',
+        "key.strip() or None",
+        _IDENTITY,
+    ),
+)
+
 _TIMES: Final = (
     _one(
         "an Update after the end of its key is granted",
@@ -223,4 +247,4 @@ _SUSPENSIONS: Final = (
     ),
 )
 
-ENDS: Final = (*_TIMES, *_SUSPENSIONS)
+ENDS: Final = (*_HEARD, *_TIMES, *_SUSPENSIONS)

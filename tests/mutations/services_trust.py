@@ -50,6 +50,26 @@ _CALLERS: Final = (
         _TABLE,
     ),
     Mutation(
+        "the first part of a caller's name is enough",
+        _SERVER,
+        (('name.removesuffix(f".{DOMAIN}") in allowed', 'name.partition(".")[0] in allowed'),),
+        _TABLE,
+    ),
+    Mutation(
+        "a message is read before its caller is looked at",
+        _SERVER,
+        (
+            ("                await check(method, context)\n                async with", "                async with"),
+            (
+                "                    return await unary(read(request), context)\n",
+                "                    asked = read(request)\n"
+                "                    await check(method, context)\n"
+                "                    return await unary(asked, context)\n",
+            ),
+        ),
+        _TABLE,
+    ),
+    Mutation(
         "whoever says that he passes something on is not asked who he is",
         _SERVER,
         (
@@ -65,6 +85,12 @@ _CALLERS: Final = (
         "billing may grant",
         "services/callers.py",
         (('        "GrantBucket": _PASSED_ON,\n', '        "GrantBucket": _PASSED_ON | {BILLING},\n'),),
+        _TABLE,
+    ),
+    Mutation(
+        "accounting may make keys",
+        "services/callers.py",
+        (('        "CreateKey": frozenset({EDGE}),\n', '        "CreateKey": _PASSED_ON,\n'),),
         _TABLE,
     ),
     Mutation(
@@ -276,6 +302,18 @@ _OF_CERTIFICATES: Final = (
         "a service takes a certificate of another authority",
         _CERTIFICATES,
         (("    if not _leads_to(certificate, between, authorities):\n", "    if not authorities:\n"),),
+        _FILES,
+    ),
+    Mutation(
+        "an authority that is no longer trusted is, until the next start",
+        _CERTIFICATES,
+        (("        for file in self.files:\n            try:\n", "        for file in self.files[:2]:\n            try:\n"),),
+        _REPLACING,
+    ),
+    Mutation(
+        "a chain need not lead to an authority",
+        _CERTIFICATES,
+        (("        certificate = signers[0]\n", "        return True\n"),),
         _FILES,
     ),
     Mutation(

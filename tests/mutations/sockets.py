@@ -56,6 +56,12 @@ SOCKETS: Final = (
         "        elif False:\n",
     ),
     _frames(
+        "parts of a message are held without a bound",
+        _WEBSOCKET_PY,
+        "+ self._parts_bytes + self._waiting_bytes)",
+        "+ self._waiting_bytes)",
+    ),
+    _frames(
         "a message need not be UTF-8",
         _WEBSOCKET_PY,
         "                message.decode()\n",

@@ -40,6 +40,14 @@ def test_each_role_may_call_what_it_asks_for_and_no_more() -> None:
     assert may["billing"] == {f"{_ACCOUNTING}{name}" for name in exports | pays_by_phone_bill}
     reads = {"GetAccount", "ListPartitions", "ReadJournal", "Audit", "ListCursors", "GetCatalog"}
     assert {method.rpartition("/")[2] for method in may["operator"]} == reads
+    # The edge has the whole administrative API. A replica of accounting passes on to another what can be asked of any of them.
+    others = {"GetSessionRecords", "ReceiveTransfer", "GetCatalog"}
+    assert {method.rpartition("/")[2] for method in METHODS.keys() - may["edge"]} == others
+    assert {method for method in may["accounting"] if _ACCOUNTING not in method} == {
+        "/tokenline.registry.v1.RegistryService/WatchCatalog"
+    }
+    of_each = {"Charge", "WatchOwners", "ListPartitions", "MovePartition", "ReadJournal", "Audit"}
+    assert {each for each in METHODS.keys() - may["accounting"] if _ACCOUNTING in each} == {_ACCOUNTING + name for name in of_each}
     assert [roles for method, roles in CALLERS.items() if method.endswith("/Charge")] == [{"edge"}]
     assert [roles for method, roles in CALLERS.items() if method.endswith("/ReceiveTransfer")] == [{"accounting"}]
 

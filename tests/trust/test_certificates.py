@@ -83,12 +83,34 @@ def test_a_certificate_may_have_other_names_too_and_an_authority_between(authori
     certificates(other, "edge")
 
 
+def test_a_chain_leads_to_an_authority_that_is_trusted(authority: Path) -> None:
+    between = authority / "between"
+    between.mkdir()
+    key, signed, _ = pems(authority)
+    (between / "ca.key").write_bytes(key)
+    (between / "ca.crt").write_bytes(signed)
+    key, own, _ = pems(between, "edge.tokenline")
+    write_pems(authority, "edge", key, own + signed)
+    certificates(authority, "edge")
+    with pytest.raises(ConfigError, match=r"no authority of .* signed it"):
+        write_pems(authority, "edge", key, own)
+        certificates(authority, "edge")
+    write_pems(authority, "edge", key, own + signed)
+    (authority / "edge" / "ca.crt").write_bytes((made(authority / "other") / "ca.crt").read_bytes())
+    with pytest.raises(ConfigError, match=r"no authority of .* signed it"):
+        certificates(authority, "edge")
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"grpc_tls": "on"}, "grpc_tls: must be 'both' or 'off' or 'required'; it is 'on'"),
         ({"grpc_tls": "required"}, "grpc_tls needs grpc_certificate_file, grpc_key_file and grpc_ca_file"),
         ({"grpc_tls": "both"}, "grpc_tls both needs a listen_address of host:port, and grpc_tls_port"),
+        (
+            {"grpc_tls": "both", "grpc_tls_port": 7001, "listen_address": "unix:/s"},
+            "grpc_tls both needs a listen_address of host:port, and grpc_tls_port",
+        ),
         ({"grpc_tls_port": 7001}, "grpc_tls_port goes with grpc_tls both or required"),
         ({"grpc_tls": "both", "grpc_tls_port": 70_000}, "grpc_tls_port must be 0 to 65535"),
         ({"health_port": -1}, "health_port must be 0 to 65535"),

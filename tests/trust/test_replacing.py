@@ -111,10 +111,26 @@ async def _shown(address: str, folder: Path) -> str:
 
 async def test_those_on_call_see_when_the_certificate_in_use_ends(authority: Path) -> None:
     config = GrpcClientConfig(**files_of(authority, "registry"))
-    async with certificates_of("registry", config, Lifecycle()):
-        end_s = float(page().decode().rpartition('certificate_end_timestamp_seconds{service="registry"} ')[2].partition("\n")[0])
-    (certificate,) = x509.load_pem_x509_certificates((authority / "registry" / "tls.crt").read_bytes())
-    assert end_s == certificate.not_valid_after_utc.timestamp()
+    async with certificates_of("registry", config, Lifecycle()) as certificates:
+        assert certificates is not None
+        for ends_days in (20, 30):
+            end_s = float(
+                page().decode().rpartition('certificate_end_timestamp_seconds{service="registry"} ')[2].partition("\n")[0]
+            )
+            (certificate,) = x509.load_pem_x509_certificates((authority / "registry" / "tls.crt").read_bytes())
+            assert end_s == certificate.not_valid_after_utc.timestamp()
+            replaced = certificates.replaced
+            write_pems(authority, "registry", *pems(authority, "registry.tokenline", ends_days=ends_days)[:2])
+            await asyncio.wait_for(replaced.wait(), WAIT_S)
+
+
+async def test_authorities_that_are_trusted_are_read_again_by_themselves(authority: Path) -> None:
+    trusted = authority / "edge" / "ca.crt"
+    async with _followed(authority, "edge") as certificates:
+        replaced = certificates.replaced
+        trusted.write_bytes(trusted.read_bytes() + (made(authority / "other") / "ca.crt").read_bytes())
+        await asyncio.wait_for(replaced.wait(), WAIT_S)
+        assert certificates.current.authorities == trusted.read_bytes()
 
 
 async def test_new_connections_use_new_certificates_and_old_streams_go_on(authority: Path) -> None:
@@ -236,6 +252,14 @@ async def test_a_certificate_that_will_end_soon_is_said(authority: Path, caplog:
     (said,) = _errors(caplog)
     assert said.startswith(f"{authority}/edge/tls.crt ends at 20")
     assert said.endswith(": replace it, no restart is needed")
+
+
+async def test_each_certificate_that_will_end_soon_is_said(authority: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with _followed(authority, "edge") as certificates:
+        for count, ends_days in enumerate((2.5, 1.5), start=1):
+            write_pems(authority, "edge", *pems(authority, "edge.tokenline", ends_days=ends_days)[:2])
+            await until(lambda count=count: len(_errors(caplog)) == count)  # type: ignore[misc]
+            assert certificates.ends.isoformat() in _errors(caplog)[-1]
 
 
 async def test_what_cannot_be_reached_is_unavailable(authority: Path, port: int) -> None:

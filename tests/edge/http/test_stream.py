@@ -69,6 +69,33 @@ async def test_a_client_that_does_not_read_gets_no_heap_of_comments() -> None:
     assert len(sent.bodies) == 1
 
 
+async def test_events_wait_for_a_client_that_does_not_read() -> None:
+    sent = Sent()
+    answer = ClientAnswer(sent, [])
+    answer.expect_stream("text/event-stream", 1_000.0)
+    for at_s, send, event in ((10.0, answer.send, b"data: 1\n\n"), (20.0, answer.end_stream, b"data: 2\n\n")):
+        sent.reading = asyncio.Event()
+        sending = asyncio.create_task(send(event))
+        await asyncio.sleep(10.0)
+        assert not sending.done()
+        assert event not in [body for _, body in sent.bodies]
+        sent.reading.set()
+        await sending
+        assert sent.bodies[-1] == (at_s, event)
+
+
+async def test_nothing_follows_a_stream_that_has_ended() -> None:
+    sent = Sent()
+    answer = ClientAnswer(sent, [])
+    answer.expect_stream("text/event-stream", 15.0)
+    beats = sent.on_half_closed
+    assert beats is not None
+    await answer.send(b"one")
+    await answer.end_stream(b"two")
+    beats()
+    assert [body for _, body in sent.bodies] == [b"one", b"two"]
+
+
 async def test_one_answer_is_sent() -> None:
     sent = Sent()
     answer = ClientAnswer(sent, [])

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from services.runtime.http.arrivals import network_of
+from services.runtime.http.connection import Connection
 from services.runtime.http.exchange import Exchange
 from services.runtime.http.limits import HttpLimits
-from services.runtime.http.listener import listen_http
+from services.runtime.http.listener import Listener, listen_http
 from tests.runtime.http.system import Client, answer_to, listening, status_of
 from tests.waiting import WAIT_S, until
 
@@ -103,6 +104,22 @@ async def test_trailers_without_end_are_refused() -> None:
         assert few.endswith(b"POST / 0")
 
 
+async def test_a_trailer_is_no_header() -> None:
+    told: list[bytes] = []
+
+    async def application(exchange: Exchange) -> None:
+        while await exchange.read():
+            pass
+        told.extend(name for name, _ in exchange.headers)
+        assert exchange.value_of(b"authorization") == b""
+        exchange.whole(200, [], b"")
+
+    async with listen_http(application, "127.0.0.1", 0) as listener:
+        begun = b"POST /b HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        assert status_of(await answer_to(listener, begun + b"1\r\nx\r\n0\r\nauthorization: Bearer x\r\n\r\n")) == 200
+    assert told == [b"host", b"connection", b"transfer-encoding"]
+
+
 @pytest.mark.parametrize(
     ("version", "hosts", "status"),
     [("1.1", 0, 400), ("1.1", 1, 200), ("1.1", 2, 400), ("1.0", 0, 200), ("1.0", 1, 200), ("1.0", 2, 400)],
@@ -176,6 +193,14 @@ async def test_a_connection_waits_for_one_thing_at_a_time() -> None:
             assert list(map(len, (listener._idle, listener._answers))) == [1, 0]
             application.let_go.clear()
             await client.send(b"GE")
+        # Its begin has come; the rest comes with a part of its body.
+        await client.send(b"T /a HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab")
+        await until(lambda: bool(listener.bodies))
+        assert not listener._heads
+        await client.send(b"cde")
+        await client.until(b"GET /a 5")
+        assert not listener.bodies
+        await client.send(b"GE")
         # An answer whose body was not awaited is the last one.
         await client.send(b"T /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab")
         await client.until(b"\r\n\r\nno")
@@ -222,9 +247,10 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
         for client in (first, second):
             await client.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called.count("/hold") == 3)
-        # All are at work: nobody makes way.
+        # All are at work: nobody makes way, and who found no place counts for nothing.
         assert not listener.accepts
         assert await answer_to(listener, GET) == b""
+        assert listener._arrivals._of_address == {"127.0.0.1": 3}
         application.let_go.set()
         for client in (holding, first, second):
             await client.until(b"/hold 0")
@@ -357,6 +383,42 @@ async def test_a_client_that_takes_a_little_is_not() -> None:
                 await asyncio.sleep(0.05)
             assert application.left == []
         await until(lambda: application.left == ["/flood"])
+
+
+async def test_a_client_that_stops_reading_again_and_again_is_waited_for_each_time() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
+        (connection,) = await connected(listener)
+        for _ in range(3):
+            await until(lambda: connection.congested)
+            before = connection.unsent_bytes
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert connection.unsent_bytes == before
+            while connection.congested:
+                await client.reader.read(1_000_000)
+        client.close()
+
+
+async def test_a_client_that_was_slow_once_is_watched_no_longer() -> None:
+    async with listening(head_s=0.4) as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"GET /much HTTP/1.1\r\nhost: x\r\n\r\n")
+        (connection,) = await connected(listener)
+        await until(lambda: connection.congested)
+        assert list(listener._writing) == [connection]
+        await client.reader.readuntil(b"\r\n\r\n")
+        await client.reader.readexactly(20_000_000)
+        await until(lambda: not connection.congested)
+        await until(lambda: not listener._writing)
+        client.close()
+
+
+async def connected(listener: Listener) -> list[Connection]:
+    """The connections, once there is one."""
+    await until(lambda: bool(listener._connections))
+    return list(listener._connections)
 
 
 async def test_a_client_that_takes_a_byte_now_and_then_is_cut_off() -> None:
@@ -532,6 +594,15 @@ async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
         answer = await client.rest()
         assert b"\r\nconnection: close\r\n" in answer
         assert answer.endswith(b"GET /hold 0")
+        client.close()
+        # What tells whether the client is there is no answer of HTTP/1.0.
+        application.let_go.clear()
+        client = await Client.to(listener)
+        await client.send(b"GET /hold HTTP/1.0\r\n\r\n")
+        client.writer.write_eof()
+        await until(lambda: bool(listener.half_closed))
+        application.let_go.set()
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
         client.close()
 
 
@@ -739,6 +810,10 @@ async def test_a_listener_that_stops_lets_answers_end_and_closes_what_does_nothi
         await idle.until(b"GET /a 0")
         await holding.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called == ["/a", "/hold"])
+        assert listener.accepts
+        # As in the time of its notice: the port is open, and clients should go elsewhere.
+        listener.closing = True
+        assert not listener.accepts
         stopping = asyncio.create_task(listener.stop(5.0))
         # What does nothing does not wait for what is under way.
         assert await idle.rest() == b""

@@ -308,12 +308,20 @@ async def test_bytes_that_are_held_are_told_and_end_the_socket_where_there_is_no
         await client.send(frame(TEXT, b"x" * 40_000)[-1:])
         assert len((await client.get()).payload) == 40_000
         assert echo.held[-1] == 0
+        # Of a message in parts those count that have come.
+        await client.send(frame(TEXT, b"x" * 3_000, fin=False))
+        await until(lambda: echo.held[-1:] == [3_000])
+        await client.send(frame(CONT, b"x" * 2_000, fin=False))
+        await until(lambda: echo.held[-1:] == [5_000])
+        await client.send(frame(CONT, b"x" * 1_500))
+        assert len((await client.get()).payload) == 6_500
+        assert echo.held[-1] == 0
         echo.room = 10_000
         await client.send(frame(TEXT, b"x" * 20_000, fin=False))
         (last,) = await client.rest()
         assert (last.code, last.payload[2:]) == (1013, b"Too many large requests are on their way in.")
         assert echo.held[-1] == 0
-        assert len(echo.served) == 1
+        assert len(echo.served) == 2
 
 
 async def test_an_idle_socket_is_closed_and_pings_do_not_keep_it() -> None:

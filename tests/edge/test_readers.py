@@ -142,6 +142,16 @@ async def test_a_key_that_is_revoked_while_its_question_waits_is_told_nothing(me
     assert (len(edge.begun), [each.status for each in edge.refused]) == (FREE + 2, [401])
 
 
+async def test_a_key_that_is_revoked_while_its_body_comes_is_told_nothing() -> None:
+    edge = Edge()
+    late = await edge.ask("busy", method="POST")
+    edge.principals.is_revoked = True
+    late.came_to_end()
+    edge.answer.set()
+    await asyncio.gather(*edge.tasks)
+    assert (edge.begun, [each.status for each in edge.refused]) == ([], [401])
+
+
 async def test_a_body_that_is_to_come_keeps_nobody_waiting_and_is_read_once() -> None:
     edge = Edge()
     await edge.ask("other")

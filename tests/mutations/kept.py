@@ -17,6 +17,7 @@ _BILLING_ITEMS: Final = "services/billing/items.py"
 _BILLING_RECONCILE: Final = "services/billing/reconcile.py"
 _CARRIER_CLIENT: Final = "services/billing/carrier/client.py"
 _AUTHENTICATION: Final = "services/authentication/servicer.py"
+_CARRIER_COMPARISON: Final = "services/billing/carrier/comparison.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _EDGE_CALL_CALL: Final = "services/edge/call/call.py"
 _EDGE_VENDORS_USAGE: Final = "services/edge/vendors/usage.py"
@@ -524,5 +525,68 @@ KEPT: Final = (
         "own.has_output and total_output(own.counts):\n",
         "own.has_output:\n",
         _IN_VENDORS_USAGE,
+    ),
+    one(
+        "a first page out of range is an empty list",
+        _CARRIER_CLIENT,
+        "                    if page > 1 and error.code.endswith",
+        "                    if error.code.endswith",
+        _IN_CARRIER_CLIENT,
+    ),
+    one(
+        "a payment is looked for by our clock alone",
+        _CARRIER_CLIENT,
+        "datetime.fromtimestamp(demand.asked_us // _MICRO, UTC) - _SKEW",
+        "datetime.fromtimestamp(demand.asked_us // _MICRO, UTC)",
+        _IN_CARRIER_CLIENT,
+    ),
+    one(
+        "one of two refunds of a demand is taken",
+        _CARRIER_CLIENT,
+        '        if len(found) > 1:\n            raise DisputedError(f"the carrier has {len(found)} refunds',
+        '        if len(found) > 9:\n            raise DisputedError(f"the carrier has {len(found)} refunds',
+        _IN_CARRIER_CLIENT,
+    ),
+    one(
+        "an error of another status is a refusal",
+        _CARRIER_CLIENT,
+        "reply.status in _REFUSALS and error.status == reply.status and error",
+        "reply.status in _REFUSALS and error",
+        _IN_CARRIER_CLIENT,
+    ),
+    one(
+        "a refund of another amount is no difference",
+        _CARRIER_COMPARISON,
+        "elif what := told.differs_from(demand):",
+        'elif what := "":',
+        _IN_COMPARISON,
+    ),
+    one(
+        "thought that is shown and encrypted counts twice",
+        _EDGE_CALL_USAGE,
+        "max(thought, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN))",
+        "thought + self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN)",
+        _IN_USAGE,
+    ),
+    one(
+        "what a client that pays nothing did not get is no unpaid work",
+        _EDGE_CALL_USAGE,
+        "        return self._of(NOTHING, self.made().charged)\n",
+        "        return self._of(NOTHING, self.used().charged)\n",
+        _IN_USAGE,
+    ),
+    one(
+        "an order is carried out by a payment of any end",
+        _CARRIER_COMPARISON,
+        "        if paid.state != State.SUCCEEDED:\n",
+        "        if paid.state == State.DENIED:\n",
+        _IN_COMPARISON,
+    ),
+    one(
+        "use of all currencies is one sum",
+        _CARRIER_COMPARISON,
+        " if use.currency == currency)",
+        ")",
+        _IN_COMPARISON,
     ),
 )

@@ -1,5 +1,6 @@
 """The client against the simulated carrier: who asks, what is believed, and what is asked for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,10 +50,19 @@ async def test_a_payment_is_found_among_many(bill: Bill) -> None:
     assert await bill.carrier.find_payment(demand(500)) is None
 
 
+async def test_a_payment_is_found_though_the_carriers_clock_is_late(bill: Bill) -> None:
+    await bill.carrier.pay(demand(), reserves=False)
+    assert await bill.carrier.find_payment(demand(asked_us=bill.clock.now_us() + 5 * 60 * 1_000_000)) is not None
+
+
 async def test_exactly_a_full_page_is_no_riddle(bill: Bill) -> None:
     for number in range(100):
         await bill.carrier.pay(demand(number), reserves=False)
     assert await bill.carrier.find_payment(demand(500)) is None
+    # A first page out of range says nothing of what there is.
+    bill.next("retrievePayments", status=400, code="OUT_OF_RANGE")
+    with pytest.raises(UnclearError, match="does not list what it has"):
+        await bill.carrier.find_payment(demand(500))
 
 
 async def test_a_list_longer_than_is_read_at_once_goes_on_from_its_last_time(bill: Bill) -> None:
@@ -294,4 +304,16 @@ async def test_an_answer_to_a_refund_about_something_else_is_not_believed(bill: 
         with pytest.raises(UnclearError, match="not what was asked for"):
             await bill.carrier.give_back(back)
     assert (await bill.carrier.find_refund(back)) is not None
-    assert len(bill.simulator.ledger.payments[0].refunds) == 1
+    refunds = bill.simulator.ledger.payments[0].refunds
+    assert len(refunds) == 1
+    # Two of one demand are for people to look at.
+    refunds.append(replace(refunds[0], refund_id="ref-twin"))
+    with pytest.raises(DisputedError, match="the carrier has 2 refunds for it"):
+        await bill.carrier.find_refund(back)
+
+
+async def test_an_error_that_says_another_status_than_it_has_is_no_refusal(bill: Bill) -> None:
+    for own, raised in ((500, UnclearError), (422, RefusedError)):
+        bill.next("createPayment", status=422, body=f'{{"status": {own}, "code": "ODD", "message": "it broke on the way"}}')
+        with pytest.raises(raised, match="ODD"):
+            await bill.carrier.pay(demand(), reserves=False)

@@ -103,6 +103,10 @@ async def test_a_refund_that_the_carrier_does_not_have_or_has_twice_is_named(bil
     paid.refunds += [refund, type(refund)("ref-twin", "tokenline", refund.amount, refund.sent, refund.created_us, "succeeded")]
     (difference,) = await differences(bill)
     assert "gave back ref-twin" in difference
+    paid.refunds.pop()
+    refund.sent["amountTransaction"]["refundAmount"]["chargingInformation"]["amount"] = 1
+    (difference,) = await differences(bill)
+    assert "the carrier gave back something else: it is about another amount" in difference
 
 
 async def test_a_price_that_is_not_asked_for_is_named(bill: Bill) -> None:
@@ -118,6 +122,21 @@ async def test_use_that_is_lost_is_named(bill: Bill) -> None:
     await alter(bill, "UPDATE carrier_use SET amount = amount - 1")
     (difference,) = await differences(bill)
     assert f"account {ACCOUNT}" in difference
+
+
+async def test_use_of_two_currencies_adds_up_in_each(bill: Bill) -> None:
+    await lived(bill)
+    await bill.export([bill.item(Kind.USAGE, 300), bill.item(Kind.USAGE, 700)._replace(currency="USD")])
+    await bill.worker.round()
+    assert {use.currency for use in await bill.store.uses_of(ACCOUNT) if use.amount} == {"CNY", "USD"}
+    assert await differences(bill) == []
+
+
+@pytest.mark.parametrize("state", [State.CANCELLED, State.RETURNED, State.DENIED])
+async def test_an_order_whose_payment_came_to_another_end_is_named(bill: Bill, state: State) -> None:
+    await lived(bill)
+    await alter(bill, f"UPDATE carrier_demand SET state = '{state}' WHERE source = 'order'")
+    assert any("carried out, and its payment " in each and f" is {state}" in each for each in await differences(bill))
 
 
 async def test_an_order_that_somebody_confirmed_without_a_payment_is_named(bill: Bill) -> None:

@@ -397,6 +397,17 @@ def test_a_class_of_output_is_shared_where_the_one_before_it_has_nothing() -> No
     of_steps.add(Step(thought="word " * 100, counted=VendorCount((3, 0, 0, 0, 800), has_input=True, has_output=True)))
     used = of_steps.used()
     assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 600), (0, 0, 0, 0, 200))
+    # Where it pays for nothing, or for its input alone, all the rest is the vendor's unpaid work.
+    nothing, only_input = of_steps.unpaid(), of_steps.input_only()
+    assert (nothing.charged, nothing.unpaid) == ((0, 0, 0, 0, 0), (3, 0, 0, 0, 800))
+    assert (only_input.charged, only_input.unpaid) == ((3, 0, 0, 0, 0), (0, 0, 0, 0, 800))
+
+
+@pytest.mark.parametrize(("opaque_bytes", "tokens"), [(800, 300), (8_000, 1_000)])
+def test_thought_that_is_shown_and_encrypted_counts_once(opaque_bytes: int, tokens: int) -> None:
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(thought="word " * 300, opaque_bytes=opaque_bytes))
+    assert of_steps.used().charged == (3, 0, 0, 0, tokens)
 
 
 def test_what_a_client_that_left_did_not_get_is_not_reported_on_the_way() -> None:

@@ -93,6 +93,21 @@ async def test_pages_of_other_origins_are_refused_with_what_to_do(running: Cell)
         assert b"cors_origins" in body
 
 
+@pytest.mark.parametrize(
+    ("method", "sent", "status"),
+    [
+        ("OPTIONS", {"origin": APP}, 405),
+        ("OPTIONS", {"access_control_request_method": "POST"}, 405),
+        ("POST", {"origin": APP, "access_control_request_method": "POST"}, 401),
+        ("POST", {"origin": "https://evil.example", "access_control_request_method": "POST"}, 401),
+    ],
+)
+async def test_what_is_no_preflight_is_served_as_any_other_request(
+    running: Cell, method: str, sent: dict[str, str], status: int
+) -> None:
+    assert (await ask(address(running, "/v1/chat/completions"), method, **sent))[0] == status
+
+
 async def test_an_answer_is_for_the_page_that_asked(running: Cell) -> None:
     account_id, api_key = await running.subscriber("page")
     assert (await running.admin("POST", f"/accounts/{account_id}/buckets", GRANT)).status == 201

@@ -127,10 +127,15 @@ async def test_what_would_wait_for_long_is_refused_and_keeps_no_place(given_up: 
     assert edge.begun.count("busy") == FREE + 2
 
 
-async def test_a_key_that_is_revoked_while_its_question_waits_is_told_nothing() -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_key_that_is_revoked_while_its_question_waits_is_told_nothing(method: str) -> None:
     edge = Edge()
     await edge.ask("other")
-    await edge.ask("busy", FREE + 2)
+    await edge.ask("busy", FREE + 1)
+    last = await edge.ask("busy", method=method)
+    if method == "POST":
+        last.came_to_end()
+        await edge.settle()
     edge.principals.is_revoked = True
     edge.answer.set()
     await asyncio.gather(*edge.tasks)
@@ -159,6 +164,19 @@ async def test_a_body_that_is_to_come_keeps_nobody_waiting_and_is_read_once() ->
     edge.answer.set()
     await asyncio.gather(*edge.tasks)
     assert (edge.begun.count("busy"), edge.refused) == (FREE + 2, [])
+
+
+async def test_a_body_has_at_most_a_megabyte() -> None:
+    edge = Edge()
+    edge.readers = Readers(edge.principals, edge.turns, Bodies(10_000_000, 5_000_000))
+    for size, refused in ((1_000_000, []), (1_000_001, [413])):
+        asked = await edge.ask("busy", method="POST")
+        asked.came(b"x" * size)
+        asked.came_to_end()
+        await edge.settle()
+        assert [each.status for each in edge.refused] == refused
+    edge.answer.set()
+    await asyncio.gather(*edge.tasks)
 
 
 async def test_bodies_are_bounded_together_with_those_of_calls() -> None:

@@ -37,6 +37,14 @@ _HEARD: Final = (
         _IDENTITY,
     ),
     _one(
+        "a key that was revoked while its request waited makes another",
+        "services/edge/api/readers.py",
+        "            await self._begin(account_id, client)\n        return await self._principals.resolve(exchange), body",
+        "            principal = await self._principals.resolve(exchange)\n"
+        "            await self._begin(account_id, client)\n        return principal, body",
+        "tests/edge/test_readers.py",
+    ),
+    _one(
         "a key counts under any scheme",
         _PRINCIPALS,
         'key.strip() or None if scheme.lower() == b"bearer" else None',

@@ -92,6 +92,17 @@ async def test_a_header_of_60_mb_is_refused_at_once_and_nobody_waits_for_it() ->
             each.close()
 
 
+async def test_heads_that_come_in_pieces_are_bounded_one_by_one() -> None:
+    async with listening(head_bytes_max=1_000) as (listener, _):
+        client = await Client.to(listener)
+        for _ in range(50):
+            await client.send(GET[:-2])
+            await until(lambda: bool(listener._heads))
+            await client.send(GET[-2:])
+            await client.until(b"GET /a 0")
+        client.close()
+
+
 async def test_trailers_without_end_are_refused() -> None:
     begun = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
     async with listening() as (listener, application):
@@ -603,6 +614,16 @@ async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
         await until(lambda: bool(listener.half_closed))
         application.let_go.set()
         assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+        client.close()
+
+
+async def test_a_client_that_sends_no_more_is_gone_where_nothing_harmless_can_ask_it() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
+        await client.until(b"piecepiece")
+        client.writer.write_eof()
+        await until(lambda: application.left == ["/flood"])
         client.close()
 
 

@@ -162,10 +162,11 @@ async def test_a_wrong_handshake_is_refused_with_its_reason(change: Callable[[by
         client.writer.close()
 
 
-async def test_who_does_not_wait_for_the_handshake_gets_no_socket() -> None:
+@pytest.mark.parametrize("early", [frame(TEXT, b"too early"), b"GET", b"GET /socket HTTP/1.1\r\nhost: x\r\n\r\n"])
+async def test_who_does_not_wait_for_the_handshake_gets_no_socket(early: bytes) -> None:
     async with echoing() as (listener, echo):
         client = await Client.to(listener)
-        await client.send(HANDSHAKE + b"\r\n" + frame(TEXT, b"too early"))
+        await client.send(HANDSHAKE + b"\r\n" + early)
         assert b" 101 " not in await client.rest()
         assert echo.sockets == []
         assert echo.served == []

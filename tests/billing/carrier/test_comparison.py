@@ -139,6 +139,22 @@ async def test_an_order_whose_payment_came_to_another_end_is_named(bill: Bill, s
     assert any("carried out, and its payment " in each and f" is {state}" in each for each in await differences(bill))
 
 
+async def test_an_order_whose_payment_is_of_another_amount_is_named(bill: Bill) -> None:
+    await lived(bill)
+    await alter(bill, "UPDATE carrier_demand SET amount = amount - 1000 WHERE source = 'order'")
+    assert any(f"it is {PRICE}, its payment {PRICE - 1_000}" in each for each in await differences(bill))
+
+
+async def test_a_refund_of_two_payments_is_no_difference(bill: Bill) -> None:
+    for _ in range(2):
+        await bill.sell_on_credit()
+        await bill.rounds()
+    await bill.export([bill.item(Kind.CREDIT, -(PRICE + 1_000_000), subscription_id="sub-1")])
+    await bill.rounds()
+    assert bill.billed_amount() == PRICE - 1_000_000
+    assert await differences(bill) == []
+
+
 async def test_an_order_that_somebody_confirmed_without_a_payment_is_named(bill: Bill) -> None:
     await bill.export([bill.item(Kind.PRICE, PRICE, PaidBy.PHONE_BILL, order_id="ord-9", remark="by hand")])
     await bill.rounds()

@@ -49,3 +49,10 @@ def test_a_payment_whose_order_came_to_nothing_gives_back_itself_and_no_other_do
     assert payer_of(returned, first, later, gone) == ""
     # Asked again after the carrier denied it, it is still that payment's.
     assert payer_of(again(returned.to(State.DENIED)), first, later) == "pay-1"
+
+
+def test_a_refund_that_is_asked_for_again_looks_for_its_payment_anew_and_a_return_does_not() -> None:
+    denied = refund(state=State.DENIED, payment_id="p-1", refund_id="r-1", of_demand="pay-1")
+    fresh, of_return = again(denied), again(denied._replace(source=Source.RETURN))
+    assert (fresh.state, fresh.payment_id, fresh.refund_id, fresh.of_demand) == (State.WAITING, "", "", "")
+    assert (of_return.payment_id, of_return.of_demand) == ("", "pay-1")

@@ -196,3 +196,42 @@ async def test_edges_share_what_a_contract_allows() -> None:
     router = Router(now_s, edges_max=3)
     turns = [await router.plan(routes, "account-1", bytes, Mix()).next() for _ in range(4)]
     assert [turn is not None for turn in turns] == [True, True, True, False]
+
+
+def _one_a_minute() -> tuple[Route, ...]:
+    return (Route("acme", "m", Endpoint("acme", "openai_chat", "http://acme"), requests_per_minute=1, concurrency_max=1),)
+
+
+async def test_a_call_that_comes_too_soon_keeps_no_place() -> None:
+    routes, router = _one_a_minute(), Router(now_s)
+    turn = await router.plan(routes, "account-1", bytes).next()
+    assert turn is not None
+    turn.leave()
+    assert await router.plan(routes, "account-1", bytes).next() is None
+    await asyncio.sleep(61.0)
+    assert await router.plan(routes, "account-1", bytes).next() is not None
+
+
+async def test_a_call_whose_client_leaves_while_it_waits_for_its_pace_leaves_place_and_pace() -> None:
+    routes, router = _one_a_minute(), Router(now_s)
+    begun_s = now_s()
+    turn = await router.plan(routes, "account-1", bytes).next()
+    assert turn is not None
+    turn.leave()
+    await asyncio.sleep(60.3 - begun_s % 0.5)
+    waiting = asyncio.create_task(router.plan(routes, "account-1", bytes).next())
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.sleep(0.5)
+    assert await router.plan(routes, "account-1", bytes).next() is not None
+
+
+async def test_the_tokens_of_a_call_are_corrected_once() -> None:
+    routes = (Route("acme", "m", Endpoint("acme", "openai_chat", "http://acme"), tokens_per_minute=1_000),)
+    router = Router(now_s)
+    turn = await router.plan(routes, "account-1", bytes, Mix(600)).next()
+    assert turn is not None
+    for tokens in (600, 0):
+        turn.used(tokens)
+    assert await router.plan(routes, "account-1", bytes, Mix(600)).next() is None

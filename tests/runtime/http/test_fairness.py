@@ -259,15 +259,22 @@ async def test_requests_that_come_at_once_are_begun_32_a_round_of_the_loop_and_o
 
 async def test_a_listener_that_stops_begins_all_that_has_come() -> None:
     async with listening() as (listener, application):
-        clients = [to(listener, "127.0.0.1") for _ in range(30)]
-        await until(lambda: len(listener._connections) == 30)
+        # More than are begun in one round.
+        clients = [to(listener, "127.0.0.1") for _ in range(300)]
+        await until(lambda: len(listener._connections) == 300)
         for client in clients:
             client.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         # As soon as the first of them is begun.
-        begun = asyncio.Event()
-        application.on_called = begun.set
-        await begun.wait()
-    assert application.called == ["/a"] * 30
+        stopping: list[asyncio.Task[None]] = []
+
+        def stop() -> None:
+            if not stopping:
+                stopping.append(asyncio.create_task(listener.stop(5.0)))
+
+        application.on_called = stop
+        await until(lambda: bool(stopping))
+        await stopping[0]
+    assert application.called == ["/a"] * 300
     for client in clients:
         assert b"GET /a 0" in client.recv(1_000)
         client.close()

@@ -4,18 +4,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
+from services.edge.api.admin.entitlements import Sales, entitled
 from services.edge.app import run_edge
 from services.runtime.clients import answer, connect
+from services.runtime.clock import timestamp
+from services.runtime.errors import ServiceError
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
 from tests.journeys.subscriber import CATALOG, TOKEN
 from tests.waiting import WAIT_S
+from tokenline.accounting.v1 import accounting_pb2
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -247,3 +253,37 @@ async def test_no_number_is_kept_or_logged(running: Cell, caplog: pytest.LogCapt
     assert "77123477" not in caplog.text
     for file in running.folder.iterdir():
         assert file.is_dir() or not file.is_file() or b"77123477" not in file.read_bytes(), file
+
+
+class Authentication:
+    """Entitles everybody, and remembers which orders are told to have been answered."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    async def EntitleAccount(self, request: Any, timeout: float) -> authentication_pb2.EntitleAccountResponse:
+        return authentication_pb2.EntitleAccountResponse(until_time=timestamp(60_000_000))
+
+    async def EndEntitlement(self, request: Any, timeout: float) -> authentication_pb2.EndEntitlementResponse:
+        self.ended.append(request.account_id)
+        return authentication_pb2.EndEntitlementResponse()
+
+
+@pytest.mark.parametrize(
+    ("reason", "ended"),
+    [
+        (errors_pb2.ERROR_REASON_UNAVAILABLE, []),
+        (errors_pb2.ERROR_REASON_INTERNAL, []),
+        (errors_pb2.ERROR_REASON_NOT_POSSIBLE, ["acct-1"]),
+    ],
+)
+async def test_an_order_of_which_nobody_knows_what_became_stays_under_way(reason: errors_pb2.ErrorReason, ended: list[str]) -> None:
+    offering = SimpleNamespace(offering_id="trial", once_per_identity=True)
+    catalog: Any = SimpleNamespace(current=SimpleNamespace(offering=lambda _: offering))
+    authentication: Any = Authentication()
+    accounting: Any = None
+    placing = accounting_pb2.PlaceOrderRequest(account_id="acct-1", offering_id="trial")
+    with pytest.raises(ServiceError):
+        async with entitled(Sales(catalog, authentication, accounting), placing, "phone:+8613800138000"):
+            raise ServiceError(reason, "it was so")
+    assert (authentication.ended, placing.entitled_until_time) == (ended, timestamp(60_000_000))

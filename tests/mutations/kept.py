@@ -22,6 +22,7 @@ _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _EDGE_CALL_CALL: Final = "services/edge/call/call.py"
 _EDGE_VENDORS_USAGE: Final = "services/edge/vendors/usage.py"
 _EDGE_CALL_USAGE: Final = "services/edge/call/usage.py"
+_ENTITLEMENTS: Final = "services/edge/api/admin/entitlements.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _OFFERINGS: Final = "services/accounting/core/offerings.py"
 _REGISTRY_OFFERINGS: Final = "services/registry/offerings.py"
@@ -47,6 +48,7 @@ _IN_CARRIER_CLIENT: Final = "tests/billing/carrier/test_client.py"
 _IN_AUTHENTICATION: Final = "tests/authentication/test_servicer.py"
 _IN_MEASURES: Final = "tests/registry/test_measures.py"
 _IN_VENDORS_USAGE: Final = "tests/edge/vendors/test_usage.py"
+_IN_IDENTITIES: Final = "tests/edge/test_identities.py"
 _IN_BILLING_STORES: Final = "tests/stores/test_billing_stores.py"
 _IN_CATALOG_OF_SALES: Final = "tests/registry/test_catalog_of_sales.py"
 _IN_VENDORS_OWED: Final = "tests/accounting/core/test_vendors_owed.py"
@@ -588,5 +590,12 @@ KEPT: Final = (
         " if use.currency == currency)",
         ")",
         _IN_COMPARISON,
+    ),
+    one(
+        "an order of which nobody knows what became is answered",
+        _ENTITLEMENTS,
+        "        if error.reason not in _UNKNOWN_OUTCOME:\n            await _end(sales, ending)\n",
+        "        await _end(sales, ending)\n",
+        _IN_IDENTITIES,
     ),
 )

@@ -407,8 +407,9 @@ async def test_a_client_that_stops_reading_again_and_again_is_waited_for_each_ti
             for _ in range(100):
                 await asyncio.sleep(0)
             assert connection.unsent_bytes == before
-            while connection.congested:
-                await client.reader.read(1_000_000)
+            async with asyncio.timeout(WAIT_S):
+                while connection.congested:
+                    await client.reader.read(1_000_000)
         client.close()
 
 

@@ -598,4 +598,11 @@ KEPT: Final = (
         "        await _end(sales, ending)\n",
         _IN_IDENTITIES,
     ),
+    one(
+        "a renewal is paid as the cycle before was, whatever was chosen since",
+        _SALES_RENEWALS,
+        "    if waits_for_payment(account, terms, subscription.next_payment, price, due_us):\n",
+        "    if waits_for_payment(account, terms, subscription.payment, price, due_us):\n",
+        _IN_SALES,
+    ),
 )

@@ -135,6 +135,10 @@ def test_an_adjustment_goes_through_the_windows(tmp_path: Path) -> None:
          "        windows:\n          - window_id: late\n            version: 4\n            hours: [{days: [friday]}]\n"
          "            rates: [{model_id: small, input: 1, output: 1}]\n",
          "upcoming[0].windows[0].version", "must be above 4, the version before it; it is 4"),
+        ("    holidays: [2026-10-01]\n",
+         "    holidays: [2026-10-01]\n    upcoming:\n      - version: 3\n        effective_time: 2030-01-01T00:00:00Z\n"
+         "        rates: [{model_id: small, input: 1, output: 1}]\n",
+         "upcoming[0].version", "must be above 3, the version before it; it is 3"),
         ("[2026-10-01]", "[2026-10-01, 2026-10-01]", "holidays[1]", "2026-10-01 stands here already"),
         ("[2026-10-01]", "[2026-02-30]", "holidays[0]",
          "2026-02-30 is not in the calendar: day is out of range for month; correct it"),

@@ -234,6 +234,16 @@ def test_a_cycle_that_is_paid_another_way_than_those_before_goes_back_that_way(s
     assert (line_consumed(shopper), shopper.free[CNY]) == ([0], 99)
 
 
+def test_a_renewal_that_is_to_be_paid_outside_takes_no_money(shopper: Shopper) -> None:
+    shopper.money(50, valid_for_us=400 * DAY)
+    order = shopper.order("month", Payment.PREPAID)
+    shopper.cancel(order.subscription_id)
+    assert isinstance(shopper.change(order.subscription_id, "month", Payment.EXTERNAL, at_once=False), Ordered)
+    pass_month(shopper)
+    assert (shopper.state_of_subscription(order.subscription_id)[0], shopper.free[CNY]) == ("suspended", 40)
+    assert [each.amount for each in shopper.state.orders.values() if each.state == "awaiting_payment"] == [10 * UNIT]
+
+
 @pytest.mark.parametrize("payment", [Payment.PHONE_BILL, Payment.PREPAID])
 def test_a_renewal_under_another_offering_leaves_how_the_cycle_before_was_paid(shopper: Shopper, payment: Payment) -> None:
     shopper.money(10, valid_for_us=400 * DAY)
